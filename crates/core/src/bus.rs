@@ -1,0 +1,141 @@
+//! The ports for hints and for history.
+//!
+//! A [`Notifier`] carries wake-ups and signals: each may be lost, doubled or late. An [`EventLog`]
+//! keeps what a run emits, in order, for a while. Nothing durable depends on either: with all of it
+//! gone, the database and the sweeps bring every run to its end.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+use crate::event::{Event, EventId, Retention};
+use crate::ids::{ClaimId, RunId, ThreadId, WorkerId};
+use crate::run::{CancelAction, RunStatus};
+
+/// Why a bus did not do it. Callers go on without: it was only a hint.
+#[derive(Debug, thiserror::Error)]
+#[error("the bus is unavailable: {0}")]
+pub struct BusError(pub String);
+
+/// Asks the worker that holds a run to stop it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// The run.
+    pub run_id: RunId,
+    /// The attempt that is meant. A signal for another claim is ignored.
+    pub claim: ClaimId,
+    /// How to stop it.
+    pub action: CancelAction,
+}
+
+/// What became of a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignalReply {
+    /// The worker stops the run.
+    Stopping,
+    /// The worker does not know this attempt (yet, or any more).
+    Unknown,
+    /// Nobody listens under that worker's id.
+    NoReceiver,
+    /// No answer in time.
+    NoAnswer,
+}
+
+/// A run changed its status. Wakes those who wait for it; the database has the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunChange {
+    /// The thread.
+    pub thread_id: ThreadId,
+    /// The run.
+    pub run_id: RunId,
+    /// The new status; `None` if the run was discarded.
+    pub status: Option<RunStatus>,
+}
+
+impl RunChange {
+    /// Whether nothing more will come from the run.
+    pub fn is_end(&self) -> bool {
+        self.status.is_none_or(RunStatus::is_terminal)
+    }
+}
+
+/// A signal on its way to a worker; to be answered.
+pub struct Delivery {
+    /// What is asked.
+    pub signal: Signal,
+    /// Takes the answer.
+    pub reply: Box<dyn FnOnce(SignalReply) + Send>,
+}
+
+/// Hints.
+#[async_trait]
+pub trait Notifier: Send + Sync + 'static {
+    /// Says that `thread` has a run that can be claimed. Some worker hears it, if any listens.
+    async fn wake(&self, thread: ThreadId) -> Result<(), BusError>;
+
+    /// Takes up to `max` wake-ups (which no other worker gets then), waiting up to `wait` for the
+    /// first. Cancel-safe: a wake-up that was not returned is not lost to others.
+    async fn wakes(&self, max: usize, wait: Duration) -> Result<Vec<ThreadId>, BusError>;
+
+    /// Asks `worker` to stop a run and waits up to `wait` for its answer.
+    async fn signal(&self, worker: WorkerId, signal: Signal, wait: Duration) -> SignalReply;
+
+    /// The signals to `worker`. Subscribed when this returns.
+    async fn signals(&self, worker: WorkerId) -> Result<BoxStream<'static, Delivery>, BusError>;
+
+    /// Says that a run changed.
+    async fn announce(&self, change: RunChange) -> Result<(), BusError>;
+
+    /// The changes of the runs of `thread`. Subscribed when this returns.
+    async fn changes(&self, thread: ThreadId) -> Result<BoxStream<'static, RunChange>, BusError>;
+}
+
+/// From where to read a run's events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// The first one that is kept.
+    Start,
+    /// The first one after this.
+    After(EventId),
+    /// The next one to come.
+    Now,
+}
+
+/// What a reader of a run's events gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// The next event.
+    Event(Event),
+    /// Events are missing here: the log no longer had them, or the reader was too slow.
+    Gap,
+    /// The run is over. Nothing follows.
+    End,
+}
+
+/// The events of runs.
+#[async_trait]
+pub trait EventLog: Send + Sync + 'static {
+    /// Adds events of a run, in order.
+    async fn append(
+        &self,
+        thread: ThreadId,
+        run: RunId,
+        events: Vec<Event>,
+        retention: Retention,
+    ) -> Result<(), BusError>;
+
+    /// Says that a run is over: to be called after its terminal status is committed, or after it
+    /// was discarded. Harmless when repeated.
+    async fn end(&self, thread: ThreadId, run: RunId) -> Result<(), BusError>;
+
+    /// Reads a run's events. Subscribed when this returns. The stream follows the run over all its
+    /// attempts; events of superseded epochs are left out. It ends after [`Tail::End`]; the reader
+    /// of a run that ended long ago must look at the database, as nothing may ever come.
+    async fn tail(
+        &self,
+        thread: ThreadId,
+        run: RunId,
+        from: From,
+    ) -> Result<BoxStream<'static, Tail>, BusError>;
+}

@@ -1,0 +1,59 @@
+//! What must follow a committed change elsewhere, and how it is carried out: the same for the
+//! gateway, the worker and the sweep.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use crate::bus::{EventLog, Notifier, RunChange, Signal, SignalReply};
+use crate::ids::{ThreadId, WorkerId};
+
+/// What must follow a committed change. All of it is hints: losing any costs time, never a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Runs that changed their status, in order.
+    pub changes: Vec<RunChange>,
+    /// Workers to be asked to stop a run.
+    pub signals: Vec<(WorkerId, Signal)>,
+    /// Threads that have a run to be claimed.
+    pub wakes: Vec<ThreadId>,
+}
+
+/// How long to wait for a worker's answer to a signal. After that its next renewal tells it.
+const SIGNAL_WAIT: Duration = Duration::from_secs(1);
+
+impl Effects {
+    /// Adds what must follow another change.
+    pub fn extend(&mut self, other: Self) {
+        self.changes.extend(other.changes);
+        self.signals.extend(other.signals);
+        self.wakes.extend(other.wakes);
+    }
+
+    /// Carries everything out, signals first: somebody waits for them.
+    pub async fn carry_out(self, notifier: &dyn Notifier, events: &dyn EventLog) {
+        let signals = self.signals.into_iter().map(async |(worker, signal)| {
+            let reply = notifier.signal(worker, signal, SIGNAL_WAIT).await;
+            if reply != SignalReply::Stopping {
+                tracing::debug!(run.id = %signal.run_id, worker.id = %worker, ?reply,
+                    "signal not taken; the next renewal brings it");
+            }
+        });
+        join_all(signals).await;
+        for change in self.changes {
+            if change.is_end() {
+                note(events.end(change.thread_id, change.run_id).await);
+            }
+            note(notifier.announce(change).await);
+        }
+        for thread in self.wakes {
+            note(notifier.wake(thread).await);
+        }
+    }
+}
+
+fn note(result: Result<(), crate::bus::BusError>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "hint not sent; the sweep makes up for it");
+    }
+}

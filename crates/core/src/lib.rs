@@ -1,0 +1,27 @@
+//! The words, the rules and the ports of Runloom.
+//!
+//! Everything else points down to this crate. It does no I/O and never reads a clock: rules are pure
+//! functions ([`admission`], [`run::RunStatus::after`], [`thread::ThreadFacts::status`]), what must
+//! be stored or sent goes through a port ([`database`], [`bus`], [`executor`]).
+
+pub mod admission;
+pub mod assistant;
+pub mod bus;
+pub mod checkpoint;
+pub mod clock;
+pub mod compose;
+pub mod database;
+pub mod effects;
+pub mod event;
+pub mod executor;
+pub mod ids;
+pub mod item;
+pub mod json;
+pub mod lease;
+pub mod message;
+pub mod partial;
+pub mod registry;
+pub mod run;
+pub mod search;
+pub mod state;
+pub mod thread;
