@@ -1,1 +1,117 @@
-//! gateway
+//! HTTP in, database and bus out.
+//!
+//! The gateway keeps nothing that matters: every answer comes from the database, what must follow a
+//! change is handed to the bus, and graphs are asked only about their form and for updates of state
+//! from outside a run. So any number of gateways can stand side by side.
+
+mod error;
+mod extract;
+mod router;
+mod runs;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use runloom_core::bus::{EventLog, Notifier};
+use runloom_core::clock::Clock;
+use runloom_core::database::Database;
+use runloom_core::effects::Effects;
+use runloom_core::partial::PartialPolicy;
+use runloom_core::registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use router::router;
+
+/// What the operator decides.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What is kept of stopped runs that do not say so themselves.
+    pub policy: PartialPolicy,
+    /// The largest request body, in bytes.
+    pub body_limit: usize,
+    /// How often an open response shows that it is alive while nothing happens.
+    pub heartbeat: Duration,
+    /// Whether a stream says how its run ended in a last event of its own.
+    pub end_event: bool,
+    /// How long a worker that is gone can still hold a thread: the lease that workers ask for.
+    pub lease: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            policy: PartialPolicy::default(),
+            body_limit: 300 * 1024 * 1024,
+            heartbeat: Duration::from_secs(5),
+            end_event: false,
+            lease: Duration::from_secs(15),
+        }
+    }
+}
+
+impl Config {
+    /// How long to wait for a run that was asked to stop: a signal takes a moment, a lost one is
+    /// found within a renewal, and a dead worker is swept after its lease.
+    pub fn stop_wait(&self) -> Duration {
+        self.lease * 2 + Duration::from_secs(1)
+    }
+}
+
+/// What the gateway needs from outside.
+#[derive(Clone)]
+pub struct Ports {
+    /// The truth.
+    pub database: Arc<dyn Database>,
+    /// Wake-ups and signals.
+    pub notifier: Arc<dyn Notifier>,
+    /// What runs emit.
+    pub events: Arc<dyn EventLog>,
+    /// The graphs.
+    pub registry: Registry,
+    /// The time, for what is not stored.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The state that all handlers share.
+#[derive(Clone)]
+pub struct Gateway {
+    pub(crate) ports: Arc<Ports>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Gateway {
+    /// A gateway on these ports. Cancelling `stop` ends its open streams.
+    pub fn new(ports: Ports, config: Config, stop: CancellationToken) -> Self {
+        Self {
+            ports: Arc::new(ports),
+            config: Arc::new(config),
+            tasks: TaskTracker::new(),
+            stop,
+        }
+    }
+
+    pub(crate) fn database(&self) -> &dyn Database {
+        self.ports.database.as_ref()
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.ports.registry
+    }
+
+    /// Carries out what must follow a committed change.
+    pub(crate) async fn follow_up(&self, effects: Effects) {
+        let ports = &self.ports;
+        effects
+            .carry_out(ports.notifier.as_ref(), ports.events.as_ref())
+            .await;
+    }
+
+    /// Waits for everything that outlived its request. To be called once no request is left.
+    pub async fn drain(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
