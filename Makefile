@@ -1,0 +1,46 @@
+# `make` prints the targets. Everything runs from a fresh checkout with Rust, Python and Node.
+
+.DEFAULT_GOAL := help
+.PHONY: help run build check fmt test test-rust test-clients races bench sql doc clean
+
+help: ## Print this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
+
+run: ## Build and start the server on http://127.0.0.1:8123 (state in .runloom/)
+	cargo run --release --quiet --bin runloom -- dev
+
+build: ## Build the release binary, target/release/runloom
+	cargo build --release --bin runloom
+
+check: ## What must be clean before a commit: format, lints, the tree's own rules
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	cargo test --quiet -p runloom-tests --test tidy
+
+fmt: ## Format the code
+	cargo fmt --all
+
+test: ## All tests, from nothing: unit, property, conformance, races, published clients
+	scripts/test.sh
+
+test-rust: ## The Rust tests alone
+	scripts/rust-tests.sh
+
+test-clients: build ## The published Python and JavaScript clients against the release binary
+	scripts/client-tests.sh target/release/runloom
+
+races: ## The races again with more seeds: make races SEEDS=10000, or one: make races SEED=7
+	RUNLOOM_SEEDS=$(or $(SEEDS),5000) RUNLOOM_SEED=$(SEED) cargo test --release -p runloom-tests --test races -- --nocapture
+
+bench: build ## A first look at speed and memory, printed as a table
+	cargo run --release --quiet -p runloom-bench -- --bin target/release/runloom
+
+sql: ## Refresh the offline query data after a change of SQL
+	scripts/sql.sh
+
+doc: ## Build the API documentation of the crates
+	cargo doc --workspace --no-deps
+
+clean: ## Remove what tests and builds leave behind
+	cargo clean
+	rm -rf .venv .runloom tests/clients/js/node_modules

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Runs the Rust tests: with cargo-nextest where it is installed (parallel), else with cargo test.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if cargo nextest --version >/dev/null 2>&1; then
+  cargo nextest run --workspace --no-fail-fast --status-level fail --final-status-level fail
+else
+  cargo test --workspace --quiet --no-fail-fast
+fi
+cargo test --workspace --doc --quiet

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# All tests, from nothing. Ends with the counts of each layer; fails if any layer does.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+failed=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+make --no-print-directory check || failed=1
+scripts/rust-tests.sh 2>&1 | tee "$log" || failed=1
+rust=$(grep -E '^ *Summary|^test result:' "$log" | sed 's/^ *//')
+cargo build --release --quiet --bin runloom || exit 1
+scripts/client-tests.sh target/release/runloom 2>&1 | tee "$log" || failed=1
+clients=$(grep -E '^(python|javascript|clients):' "$log")
+
+printf '\n---- the counts ----\n%s\n%s\n' "$rust" "$clients"
+[ "$failed" = 0 ] && echo "all layers passed" || echo "FAILED"
+exit "$failed"
