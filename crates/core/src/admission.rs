@@ -105,6 +105,11 @@ pub fn stop(run: InFlight, action: CancelAction, origin: Origin) -> Option<Stop>
     })
 }
 
+/// Why a run was asked to stop when the run `by` took its place, for people.
+pub fn superseded_reason(by: RunId) -> String {
+    format!("superseded by run {by}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

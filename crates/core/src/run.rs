@@ -252,7 +252,18 @@ impl RunError {
             message: message.into(),
         }
     }
+
+    /// The error of a run whose workers were lost until it had no attempt left.
+    pub fn worker_lost() -> Self {
+        Self::new(
+            "WorkerLost",
+            "the worker that executed the run stopped answering, and no attempt is left",
+        )
+    }
 }
+
+/// How many attempts a run has, unless the database is configured otherwise.
+pub const MAX_ATTEMPTS: u32 = 3;
 
 /// One execution of an assistant on a thread.
 #[derive(Clone, Debug, PartialEq)]
