@@ -9,6 +9,7 @@ mod checkpoints;
 mod items;
 mod queue;
 mod runs;
+mod shelf;
 mod state;
 mod thread_row;
 mod threads;
@@ -19,6 +20,7 @@ use chrono::{DateTime, Utc};
 use runloom_core::clock::Clock;
 use runloom_core::run::MAX_ATTEMPTS;
 
+pub(crate) use shelf::Shelf;
 use state::State;
 
 /// A database in memory.

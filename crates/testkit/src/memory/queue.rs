@@ -215,7 +215,7 @@ impl Memory {
             return Ok(());
         }
         if let Some(residue) = settlement.residue {
-            row.put_writes(Some(lease.run_id), residue);
+            row.shelf.put_writes(Some(lease.run_id), residue);
         }
         if let Some(head) = settlement.head {
             row.apply_head(head);

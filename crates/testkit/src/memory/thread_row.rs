@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use runloom_core::admission::{InFlight, Stop};
 use runloom_core::bus::{RunChange, Signal};
-use runloom_core::checkpoint::{Blob, Checkpoint, PendingWrite};
 use runloom_core::database::DatabaseError;
 use runloom_core::effects::Effects;
-use runloom_core::ids::{CheckpointId, ClaimId, RunId, WorkerId};
+use runloom_core::ids::{ClaimId, RunId, WorkerId};
 use runloom_core::lease::{Claimed, Fence, Lease};
 use runloom_core::run::{CancelAction, Run, RunError, RunStatus, Transition};
 use runloom_core::state::Head;
 use runloom_core::thread::{Thread, ThreadFacts};
+
+use super::shelf::Shelf;
 
 /// A thread with its runs and checkpoints.
 #[derive(Clone)]
@@ -40,11 +41,7 @@ pub(super) struct ThreadRow {
     /// All settlements, so that each can be repeated.
     pub(super) settled: Vec<PastSettlement>,
 
-    pub(super) checkpoints: BTreeMap<(String, CheckpointId), Checkpoint>,
-    /// By namespace, channel and version; each with the run that wrote it.
-    pub(super) blobs: BTreeMap<(String, String, String), (Option<RunId>, Blob)>,
-    /// In the order in which they were stored.
-    pub(super) writes: Vec<WriteRow>,
+    pub(super) shelf: Shelf,
 }
 
 /// A run with what only the queue needs to know.
@@ -75,15 +72,6 @@ pub(super) struct PastSettlement {
     pub(super) status: Option<RunStatus>,
 }
 
-/// A pending write with where it is and who wrote it.
-#[derive(Clone)]
-pub(super) struct WriteRow {
-    pub(super) ns: String,
-    pub(super) checkpoint_id: CheckpointId,
-    pub(super) run: Option<RunId>,
-    pub(super) write: PendingWrite,
-}
-
 /// Who asked a run to stop, and why.
 pub(super) struct Asker {
     pub(super) superseded_by: Option<RunId>,
@@ -92,6 +80,7 @@ pub(super) struct Asker {
 
 impl ThreadRow {
     pub(super) fn new(thread: Thread) -> Self {
+        let shelf = Shelf::new(thread.id);
         Self {
             hinted_at: thread.created_at,
             thread,
@@ -105,9 +94,7 @@ impl ThreadRow {
             epoch: 0,
             holder: None,
             settled: Vec::new(),
-            checkpoints: BTreeMap::new(),
-            blobs: BTreeMap::new(),
-            writes: Vec::new(),
+            shelf,
         }
     }
 
@@ -305,8 +292,6 @@ impl ThreadRow {
     /// Deletes a run with all that it wrote. Values that it had replaced are visible again.
     pub(super) fn discard(&mut self, run: RunId) {
         self.runs.remove(&run);
-        self.checkpoints.retain(|_, row| row.run_id != Some(run));
-        self.blobs.retain(|_, (writer, _)| *writer != Some(run));
-        self.writes.retain(|row| row.run != Some(run));
+        self.shelf.discard(run);
     }
 }

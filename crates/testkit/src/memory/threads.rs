@@ -135,12 +135,7 @@ impl Threads for Memory {
             ..blank(to, source.thread.metadata, now)
         });
         copy.unfinished = source.unfinished;
-        copy.checkpoints = source.checkpoints;
-        for checkpoint in copy.checkpoints.values_mut() {
-            checkpoint.thread_id = to;
-        }
-        copy.blobs = source.blobs;
-        copy.writes = source.writes;
+        copy.shelf = source.shelf.copy_for(to);
         copy.refresh(now);
         let thread = copy.thread.clone();
         state.threads.insert(to, copy);

@@ -1,0 +1,177 @@
+//! A notifier between the code and the real one that loses, doubles and delays by seed: what the
+//! port allows, all of it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use runloom_core::bus::{BusError, Delivery, Notifier, RunChange, Signal, SignalReply};
+use runloom_core::ids::{ThreadId, WorkerId};
+
+/// How often each thing goes wrong, from 0 (never) to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Faults {
+    /// It is lost.
+    pub lost: f64,
+    /// It comes twice.
+    pub doubled: f64,
+    /// It comes with a later one, if one comes.
+    pub delayed: f64,
+    /// It is refused.
+    pub refused: f64,
+}
+
+impl Faults {
+    /// A bad day.
+    pub const SOME: Self = Self {
+        lost: 0.2,
+        doubled: 0.2,
+        delayed: 0.2,
+        refused: 0.1,
+    };
+
+    /// Nothing ever arrives.
+    pub const ALL_LOST: Self = Self {
+        lost: 1.0,
+        doubled: 0.0,
+        delayed: 0.0,
+        refused: 0.0,
+    };
+}
+
+/// Something on its way.
+#[derive(Clone, Copy, Debug)]
+enum Hint {
+    Wake(ThreadId),
+    Signal(WorkerId, Signal),
+    Announce(RunChange),
+}
+
+/// What happens to a hint.
+enum Fate {
+    Delivered,
+    Lost,
+    Doubled,
+    Delayed,
+    Refused,
+}
+
+/// A notifier with faults.
+pub struct Faulty {
+    inner: Arc<dyn Notifier>,
+    faults: Faults,
+    state: Mutex<State>,
+}
+
+struct State {
+    random: StdRng,
+    delayed: Vec<Hint>,
+}
+
+impl Faulty {
+    /// Puts faults before `inner`. The same seed and the same calls give the same faults.
+    pub fn new(inner: Arc<dyn Notifier>, faults: Faults, seed: u64) -> Self {
+        Self {
+            inner,
+            faults,
+            state: Mutex::new(State {
+                random: StdRng::seed_from_u64(seed),
+                delayed: Vec::new(),
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Decides about `hint`; with it come those whose delay is over.
+    fn decide(&self, hint: Hint) -> (Fate, Vec<Hint>) {
+        let mut state = self.state();
+        let mut roll = state.random.random::<f64>();
+        let mut falls_below = |share: f64| {
+            roll -= share;
+            roll < 0.0
+        };
+        let fate = if falls_below(self.faults.lost) {
+            Fate::Lost
+        } else if falls_below(self.faults.doubled) {
+            Fate::Doubled
+        } else if falls_below(self.faults.delayed) {
+            Fate::Delayed
+        } else if falls_below(self.faults.refused) {
+            Fate::Refused
+        } else {
+            Fate::Delivered
+        };
+        let late = std::mem::take(&mut state.delayed);
+        if matches!(fate, Fate::Delayed) {
+            state.delayed.push(hint);
+        }
+        (fate, late)
+    }
+
+    async fn deliver(&self, hint: Hint, wait: Duration) -> Result<SignalReply, BusError> {
+        match hint {
+            Hint::Wake(thread) => self.inner.wake(thread).await?,
+            Hint::Announce(change) => self.inner.announce(change).await?,
+            Hint::Signal(worker, signal) => {
+                return Ok(self.inner.signal(worker, signal, wait).await);
+            }
+        }
+        Ok(SignalReply::Stopping)
+    }
+
+    /// Sends `hint` with the faults that are its fate.
+    async fn send(&self, hint: Hint, wait: Duration) -> Result<SignalReply, BusError> {
+        let (fate, late) = self.decide(hint);
+        let reply = match fate {
+            Fate::Delivered => self.deliver(hint, wait).await,
+            Fate::Lost | Fate::Delayed => Ok(SignalReply::NoAnswer),
+            Fate::Doubled => {
+                self.deliver(hint, wait).await?;
+                self.deliver(hint, wait).await
+            }
+            Fate::Refused => Err(BusError("a fault was asked for".to_owned())),
+        };
+        for hint in late {
+            self.deliver(hint, wait).await?;
+        }
+        reply
+    }
+}
+
+#[async_trait]
+impl Notifier for Faulty {
+    async fn wake(&self, thread: ThreadId) -> Result<(), BusError> {
+        self.send(Hint::Wake(thread), Duration::ZERO)
+            .await
+            .map(drop)
+    }
+
+    async fn wakes(&self, max: usize, wait: Duration) -> Result<Vec<ThreadId>, BusError> {
+        self.inner.wakes(max, wait).await
+    }
+
+    async fn signal(&self, worker: WorkerId, signal: Signal, wait: Duration) -> SignalReply {
+        let sent = self.send(Hint::Signal(worker, signal), wait).await;
+        sent.unwrap_or(SignalReply::NoReceiver)
+    }
+
+    async fn signals(&self, worker: WorkerId) -> Result<BoxStream<'static, Delivery>, BusError> {
+        self.inner.signals(worker).await
+    }
+
+    async fn announce(&self, change: RunChange) -> Result<(), BusError> {
+        self.send(Hint::Announce(change), Duration::ZERO)
+            .await
+            .map(drop)
+    }
+
+    async fn changes(&self, thread: ThreadId) -> Result<BoxStream<'static, RunChange>, BusError> {
+        self.inner.changes(thread).await
+    }
+}
