@@ -1,3 +1,32 @@
-//! graph
+//! Agent graphs in Rust, executed in supersteps.
+//!
+//! A [`StateGraph`] is put together of named [`Channel`]s, [`Node`]s and edges, and compiled. In each
+//! superstep the nodes whose turn it is run side by side; then their updates are applied to the
+//! channels, a checkpoint is written, and the edges say whose turn it is next. The
+//! [`GraphExecutor`] runs compiled graphs for a worker.
 
+mod builder;
+mod channel;
+mod command;
+mod compiled;
+mod context;
+mod error;
 pub mod model;
+mod node;
+mod retry;
+mod run;
+mod schema;
+mod stream;
+mod task;
+
+pub use builder::{END, START, StateGraph};
+pub use channel::{Channel, UpdateError};
+pub use command::{Command, Goto, NodeOutput, Route, Send, Update};
+pub use compiled::CompiledGraph;
+pub use context::{MessageWriter, Messages, NodeContext};
+pub use error::{BuildError, Interrupt, NodeError};
+pub use node::{IntoNode, Node};
+pub use retry::RetryPolicy;
+
+/// What a node's function returns.
+pub type NodeResult<T = Update> = Result<T, NodeError>;

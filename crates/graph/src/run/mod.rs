@@ -1,0 +1,71 @@
+//! What the parts of one attempt share: who it is, what was asked of it, how to stop it, and the
+//! only ways out of it. None of it holds the host; when the attempt is over, the ways out are shut,
+//! and code that was left behind can do no more harm.
+
+mod events;
+mod stop;
+mod store;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use runloom_core::clock::Clock;
+use runloom_core::database::Items;
+use runloom_core::executor::Attempt;
+use runloom_core::json::JsonMap;
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+
+pub(crate) use events::{EventSink, Pump};
+pub(crate) use stop::{Stop, watch};
+pub(crate) use store::{Service, Store, StoreError};
+
+use crate::stream::Modes;
+
+/// What all parts of an attempt share.
+pub(crate) struct Run {
+    pub(crate) attempt: Attempt,
+    pub(crate) modes: Modes,
+    pub(crate) events: EventSink,
+    pub(crate) store: Store,
+    pub(crate) items: Arc<dyn Items>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Where nodes execute.
+    pub(crate) runtime: Handle,
+    /// How long to wait for code that does not stop.
+    pub(crate) grace: Duration,
+    pub(crate) stop: Stop,
+    /// Answers to interrupts by their ids, once the root graph has read them.
+    pub(crate) answers: OnceLock<BTreeMap<String, Value>>,
+    /// Ids of chat messages that need not be shown again.
+    pub(crate) shown: Mutex<HashSet<String>>,
+    /// The root graph's channel of chat messages.
+    pub(crate) messages_channel: Option<String>,
+}
+
+impl Run {
+    /// The metadata that all checkpoints, tasks and chat messages of the attempt carry.
+    pub(crate) fn metadata(&self) -> JsonMap {
+        let attempt = &self.attempt;
+        let mut metadata = attempt.metadata.clone();
+        let own = [
+            ("run_id", json!(attempt.run_id)),
+            ("thread_id", json!(attempt.thread_id)),
+            ("assistant_id", json!(attempt.assistant_id)),
+            ("graph_id", json!(attempt.graph_id)),
+            ("run_attempt", json!(attempt.attempt)),
+        ];
+        metadata.extend(own.map(|(key, value)| (key.to_owned(), value)));
+        metadata
+    }
+
+    /// Whether the chat message `id` need not be shown again. From now on it need not.
+    pub(crate) fn shows_first(&self, id: &str) -> bool {
+        let mut shown = self
+            .shown
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        shown.insert(id.to_owned())
+    }
+}

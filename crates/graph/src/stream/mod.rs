@@ -1,0 +1,7 @@
+//! Events in the forms that clients read.
+
+mod messages;
+mod modes;
+
+pub(crate) use messages::message_metadata;
+pub(crate) use modes::{MessageForm, Modes};
