@@ -1,0 +1,216 @@
+//! One attempt from its claim to its settlement.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use runloom_core::database::{Settled, Settlement, Transit};
+use runloom_core::executor::{self, Ended, StopKind, StopSignal, Work};
+use runloom_core::ids::ClaimId;
+use runloom_core::lease::{Claimed, Lease};
+use runloom_core::run::{Run, RunError, RunStatus};
+use runloom_core::state::Head;
+use serde_json::json;
+use tokio::time::sleep;
+use tracing::Instrument;
+
+use crate::active::Known;
+use crate::execution::{self, Ending};
+use crate::gate::Gate;
+use crate::host::AttemptHost;
+use crate::incarnation::Incarnation;
+use crate::plan::{Plan, keeps_input};
+use crate::publisher::Publisher;
+use crate::said::Observed;
+use crate::settle::settle;
+use crate::settlement::Ends;
+use crate::stopper::{Stopper, kind_of};
+use crate::verdict::{self, Verdict};
+
+/// One try at a run.
+pub(crate) struct Attempt {
+    worker: Arc<Incarnation>,
+    lease: Lease,
+    run: Run,
+    stopper: Arc<Stopper>,
+    publisher: Arc<Publisher>,
+    observed: Arc<Observed>,
+}
+
+impl Attempt {
+    /// The attempt that `claimed` allows. Signals for it are heard from now on.
+    pub(crate) fn new(worker: &Arc<Incarnation>, claimed: Claimed, known: &Known) -> Self {
+        let stopper = Arc::new(Stopper::new(claimed.run.cancel.map(kind_of)));
+        known.begin(claimed.run.id, &stopper);
+        let publisher = Publisher::new(
+            &claimed,
+            worker.ports.events.clone(),
+            &worker.config,
+            &worker.publications,
+        );
+        Self {
+            worker: worker.clone(),
+            lease: claimed.lease,
+            run: claimed.run,
+            stopper,
+            publisher: Arc::new(publisher),
+            observed: Arc::default(),
+        }
+    }
+
+    /// Sees the attempt through. Answers with the thread's next run, claimed as `next`, if the
+    /// settlement took one.
+    pub(crate) async fn carry_out(self, next: Option<ClaimId>) -> Option<Box<Claimed>> {
+        let span = tracing::info_span!("attempt", run.id = %self.run.id,
+            thread.id = %self.run.thread_id, worker.id = %self.worker.id,
+            attempt = self.run.attempt, fence = self.lease.fence.epoch);
+        self.see_through(next).instrument(span).await
+    }
+
+    async fn see_through(self, next: Option<ClaimId>) -> Option<Box<Claimed>> {
+        let (verdict, head) = self.proceed().await;
+        tracing::debug!(?verdict, "the code has stopped");
+        // Nothing of this attempt may be heard after its successor began.
+        self.publisher.flush().await;
+        let ends = Ends {
+            worker: &self.worker,
+            run: &self.run,
+            // An attempt without its thread may not have stored what it says.
+            head: head.filter(|_| !self.stopper.is_lost()),
+            spoken: self.observed.spoken(),
+        };
+        let settlement = ends.settlement(verdict).await;
+        let settled = settle(&self.worker, &self.lease, settlement.clone(), next).await?;
+        let Settled { effects, next } = settled;
+        let worker = self.worker.clone();
+        worker.clone().publications.spawn(async move {
+            // Only now that it is committed may anybody be told.
+            let failed = effects.changes.iter().any(|change| {
+                change.run_id == self.run.id && change.status == Some(RunStatus::Error)
+            });
+            if let Some(error) = error_of(&settlement).filter(|_| failed) {
+                self.publisher.fail(error).await;
+            }
+            let ports = &worker.ports;
+            effects.carry_out(&*ports.notifier, &*ports.events).await;
+        });
+        next
+    }
+
+    /// Does what the run needs, and says what that means for it.
+    async fn proceed(&self) -> (Verdict, Option<Head>) {
+        if self.worker.deadline.left().is_none() {
+            self.stopper.ask(StopKind::LeaseLost);
+        }
+        let plan = Plan::of(&self.run);
+        if plan == Plan::Discard {
+            return (Verdict::Discard, None);
+        }
+        self.introduce().await;
+        match plan {
+            Plan::Execute => self.execute().await,
+            Plan::ApplyInput => self.visit().await,
+            Plan::Mend | Plan::Discard => (Verdict::Interrupt, None),
+        }
+    }
+
+    /// The first event of every attempt.
+    async fn introduce(&self) {
+        let data = json!({"run_id": self.run.id.to_string(), "attempt": self.run.attempt});
+        self.publisher
+            .publish("metadata".into(), data.to_string().into())
+            .await;
+    }
+
+    async fn execute(&self) -> (Verdict, Option<Head>) {
+        if self.worker.stopping.is_cancelled() {
+            return (Verdict::HandBack, None);
+        }
+        let signal = self.stopper.run_signal();
+        let ending = tokio::select! {
+            ending = self.perform(Work::Run, signal) => ending,
+            never = self.pace() => match never {},
+        };
+        let verdict = verdict::of_run(ending.ended, self.stopper.cause());
+        let untouched = !self.observed.has_stored_root();
+        if verdict == Verdict::Interrupt && untouched && keeps_input(&self.run) {
+            // It was stopped before its input was stored.
+            return self.visit().await;
+        }
+        (verdict, ending.head)
+    }
+
+    /// Applies the input of an interrupted run.
+    async fn visit(&self) -> (Verdict, Option<Head>) {
+        let signal = self.stopper.visit_signal();
+        let ending = self.perform(Work::ApplyInput, signal).await;
+        let cause = self.stopper.cause();
+        let verdict = verdict::of_visit(ending.ended, cause, self.stopper.is_lost());
+        (verdict, ending.head)
+    }
+
+    /// Has the executor do `work`. No code of it reaches storage any more when this returns.
+    async fn perform(&self, work: Work, stop: StopSignal) -> Ending {
+        let Some(executor) = self.worker.ports.registry.executor(&self.run.graph_id) else {
+            let message = format!("no graph named {} is served here", self.run.graph_id);
+            return Ending {
+                ended: Ended::Failed(RunError::new("UnknownGraph", message)),
+                head: None,
+            };
+        };
+        let host = Arc::new(AttemptHost {
+            worker: self.worker.clone(),
+            thread: self.run.thread_id,
+            run: self.run.id,
+            fence: self.lease.fence,
+            stopper: self.stopper.clone(),
+            publisher: self.publisher.clone(),
+            observed: self.observed.clone(),
+            gate: Arc::new(Gate::default()),
+        });
+        let attempt = executor::Attempt {
+            run_id: self.run.id,
+            thread_id: self.run.thread_id,
+            assistant_id: self.run.assistant_id,
+            graph_id: self.run.graph_id.clone(),
+            attempt: self.run.attempt,
+            kwargs: self.run.kwargs.clone(),
+            metadata: self.run.metadata.clone(),
+            work,
+            stop,
+        };
+        let patience = self.worker.config.patience();
+        let code = &self.worker.code;
+        let ending =
+            execution::execute(executor.clone(), attempt, host.clone(), patience, code).await;
+        host.close().await;
+        ending
+    }
+
+    /// Asks the attempt to stop when it takes too long or when the worker stops.
+    async fn pace(&self) -> Infallible {
+        let config = &self.worker.config;
+        let timeout = async {
+            match config.run_timeout {
+                Some(timeout) => sleep(timeout).await,
+                None => std::future::pending().await,
+            }
+            self.stopper.ask(StopKind::Timeout);
+        };
+        let drain = async {
+            self.worker.stopping.cancelled().await;
+            self.stopper.ask(StopKind::Drain);
+            sleep(config.drain).await;
+            self.stopper.ask(StopKind::LeaseLost);
+        };
+        futures::future::join(timeout, drain).await;
+        std::future::pending().await
+    }
+}
+
+/// Why the run fails, if it does.
+fn error_of(settlement: &Settlement) -> Option<&RunError> {
+    match &settlement.transit {
+        Transit::Fail(error) | Transit::Retry(_, error) => Some(error),
+        Transit::Succeed | Transit::TimeOut(_) | Transit::Interrupt | Transit::HandBack => None,
+    }
+}

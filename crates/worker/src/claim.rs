@@ -1,0 +1,76 @@
+//! Claims the next run of a thread and carries it out, and those that follow on the same thread.
+
+use std::sync::Arc;
+
+use runloom_core::ids::{ClaimId, ThreadId};
+use runloom_core::lease::{ClaimReply, Claimed};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{sleep, timeout};
+
+use crate::active::Known;
+use crate::attempt::Attempt;
+use crate::incarnation::{Incarnation, patient_delays};
+
+/// How often a claim is repeated, under the same id, if no answer comes.
+const TRIES: usize = 3;
+
+/// Claims the next run of `thread` in the background.
+pub(crate) fn spawn(
+    worker: &Arc<Incarnation>,
+    thread: ThreadId,
+    known: Known,
+    slot: Option<OwnedSemaphorePermit>,
+) {
+    let own = worker.clone();
+    worker.attempts.spawn(async move {
+        if let Some(claimed) = claim(&own, thread, &known).await {
+            carry_out(own, claimed, known).await;
+        }
+        drop(slot);
+    });
+}
+
+/// Claims the next run of `thread` in the background, as a new claim.
+pub(crate) fn spawn_new(worker: &Arc<Incarnation>, thread: ThreadId, slot: OwnedSemaphorePermit) {
+    let known = worker.active.claiming(ClaimId::new());
+    spawn(worker, thread, known, Some(slot));
+}
+
+/// Claims until there is an answer. Without one the claim may still have been made: a renewal will
+/// tell.
+async fn claim(worker: &Incarnation, thread: ThreadId, known: &Known) -> Option<Box<Claimed>> {
+    let mut delays = patient_delays();
+    for _ in 0..TRIES {
+        let claim = worker.ports.database.claim(thread, worker.id, known.id);
+        match timeout(worker.config.call_timeout, claim).await {
+            Ok(Ok(ClaimReply::Claimed(claimed))) => return Some(claimed),
+            Ok(Ok(ClaimReply::Busy | ClaimReply::Empty)) => return None,
+            Ok(Ok(ClaimReply::NotAlive)) => {
+                // The next renewal decides whether the lease is gone for good.
+                tracing::debug!(worker.id = %worker.id, "claimed without a lease");
+                return None;
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(thread.id = %thread, %error, "cannot claim");
+            }
+            Err(_elapsed) => tracing::warn!(thread.id = %thread, "a claim takes long"),
+        }
+        sleep(delays.next().unwrap_or_default()).await;
+    }
+    None
+}
+
+/// Carries out a run, then those that wait on the same thread, as it is warm here; but not for ever
+/// if others wait, too.
+async fn carry_out(worker: Arc<Incarnation>, claimed: Box<Claimed>, known: Known) {
+    let mut at_hand = Some((claimed, known));
+    let mut turns = worker.config.max_consecutive;
+    while let Some((claimed, known)) = at_hand.take() {
+        turns = turns.saturating_sub(1);
+        let goes_on = turns > 0 && !worker.stopping.is_cancelled();
+        let next = goes_on.then(|| worker.active.claiming(ClaimId::new()));
+        let attempt = Attempt::new(&worker, *claimed, &known);
+        let claimed = attempt.carry_out(next.as_ref().map(|next| next.id)).await;
+        at_hand = claimed.zip(next);
+    }
+}

@@ -1,0 +1,39 @@
+//! What has to be done now and then by whoever is there. Each task is one atomic, idempotent
+//! operation of the database, so all workers may do it and nobody has to lead.
+
+mod prune;
+mod sweep;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, join};
+use tokio::time::sleep;
+
+use crate::incarnation::Incarnation;
+
+/// A task of the house.
+type Task = for<'a> fn(&'a Incarnation) -> BoxFuture<'a, ()>;
+
+/// Keeps house until the worker stops.
+pub(crate) async fn run(worker: Arc<Incarnation>) {
+    let sweeping = tick(&worker, worker.config.sweep, |worker| {
+        sweep::sweep(worker).boxed()
+    });
+    let pruning = tick(&worker, worker.config.prune, |worker| {
+        prune::prune(worker).boxed()
+    });
+    tokio::select! {
+        () = worker.stopping.cancelled() => {}
+        _ = join(sweeping, pruning) => {}
+    }
+}
+
+/// Does `task` about every `interval`, half more or less, so that workers don't do it all at once.
+async fn tick(worker: &Incarnation, interval: Duration, task: Task) {
+    loop {
+        sleep(interval.mul_f64(rand::random_range(0.5..1.5))).await;
+        task(worker).await;
+    }
+}
