@@ -130,10 +130,11 @@ impl From<CheckpointRef> for Checkpoint {
     }
 }
 
-/// A checkpoint of the thread that the path names. A `thread_id` is not looked at: a copied thread
-/// has the same checkpoints under another id.
+/// A checkpoint of the thread that the path names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 pub struct CheckpointChoice {
+    /// The thread that it is of; the same as in the path.
+    pub thread_id: Option<uuid::Uuid>,
     /// The namespace of its graph; the root graph if none.
     pub checkpoint_ns: Option<String>,
     /// The checkpoint; the latest if none.

@@ -4,10 +4,17 @@
 //! change is handed to the bus, and graphs are asked only about their form and for updates of state
 //! from outside a run. So any number of gateways can stand side by side.
 
+mod assistants;
 mod error;
 mod extract;
+mod items;
+mod openapi;
+mod page;
 mod router;
 mod runs;
+mod state;
+mod system;
+mod threads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +28,8 @@ use runloom_core::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use assistants::ensure_assistants;
+pub use openapi::document;
 pub use router::router;
 
 /// What the operator decides.

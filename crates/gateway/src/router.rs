@@ -15,12 +15,13 @@ use tower_http::trace::TraceLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::error::Refusal;
-use crate::{Gateway, runs};
+use crate::{Gateway, assistants, items, openapi, runs, state, system, threads};
 
 /// Everything that the gateway answers.
 pub fn router(gateway: Gateway) -> Router {
-    let (routes, _document) = routes().split_for_parts();
+    let (routes, document) = routes().split_for_parts();
     routes
+        .merge(openapi::page(openapi::describe(document)))
         .fallback(async || Refusal::not_found("Not Found"))
         .method_not_allowed_fallback(async || {
             Refusal::new(ErrorCode::MethodNotAllowed, "Method Not Allowed")
@@ -34,7 +35,13 @@ pub fn router(gateway: Gateway) -> Router {
 
 /// The routes with the document that describes them.
 pub(crate) fn routes() -> OpenApiRouter<Gateway> {
-    OpenApiRouter::default().merge(runs::router())
+    OpenApiRouter::default()
+        .merge(assistants::router())
+        .merge(threads::router())
+        .merge(state::router())
+        .merge(runs::router())
+        .merge(items::router())
+        .merge(system::router())
 }
 
 /// Any page may speak to the server: who is allowed to is a question of authentication.
@@ -54,6 +61,10 @@ fn cors() -> CorsLayer {
         ])
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the layer hands the panic over"
+)]
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let text = panic
         .downcast_ref::<&str>()
