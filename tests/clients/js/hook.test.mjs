@@ -127,9 +127,9 @@ describe("the legacy hook", { concurrency: true }, () => {
     first.abort();
     await first.done;
     const modes = "stream_mode=messages-tuple&stream_mode=values&cancel_on_disconnect=0";
-    const answer = await call("GET", `/threads/${thread}/runs/${first.run}/stream?${modes}`, undefined, {
-      headers: { "last-event-id": "-1" },
-    });
+    const path = `/threads/${thread}/runs/${first.run}/stream?${modes}`;
+    const from = { headers: { "last-event-id": "-1" } };
+    const answer = await call("GET", path, undefined, from);
     const again = await all(answer);
     assert.deepEqual(again.slice(0, first.got.length), first.got);
     const text = again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import uuid
 from typing import Any
@@ -91,9 +92,7 @@ async def test_versions(client: LangGraphClient, assistant: Any) -> None:
         await client.assistants.set_latest(own, 99)
 
 
-async def test_search(
-    client: LangGraphClient, http: httpx.AsyncClient, assistant: Any
-) -> None:
+async def test_search(client: LangGraphClient, http: httpx.AsyncClient, assistant: Any) -> None:
     mark = {"mark": assistant["metadata"]["mark"]}
     [found] = await client.assistants.search(metadata=mark)
     assert found == assistant
@@ -111,7 +110,7 @@ async def test_graph_drawing(client: LangGraphClient) -> None:
     assert ids == {"__start__", "one", "two", "three", "__end__"}
     edges = {(edge["source"], edge["target"]) for edge in drawing["edges"]}
     path = ["__start__", "one", "two", "three", "__end__"]
-    assert edges == set(zip(path, path[1:], strict=False))
+    assert edges == set(itertools.pairwise(path))
     agent = await client.assistants.get_graph(AGENT)
     assert any(edge.get("conditional") for edge in agent["edges"])
 
@@ -132,9 +131,7 @@ async def test_schemas(client: LangGraphClient) -> None:
 
 
 async def test_subgraphs(client: LangGraphClient) -> None:
-    [nested] = await client.assistants.search(
-        graph_id="nested", metadata={"created_by": "system"}
-    )
+    [nested] = await client.assistants.search(graph_id="nested", metadata={"created_by": "system"})
     found = await client.assistants.get_subgraphs(nested["assistant_id"])
     assert set(found) == {"child"}
 

@@ -101,9 +101,7 @@ async def test_cancel_during_a_retrys_back_off(client: LangGraphClient, thread: 
     assert await run_status(client, thread, run["run_id"]) == "interrupted"
 
 
-async def test_rollback_removes_the_run_and_its_state(
-    client: LangGraphClient, thread: str
-) -> None:
+async def test_rollback_removes_the_run_and_its_state(client: LangGraphClient, thread: str) -> None:
     await client.runs.wait(thread, "echo", input=human("kept"))
     before = await client.threads.get_state(thread)
     run = await client.runs.create(thread, "slow", input=human("gone", delay=5))
@@ -201,8 +199,7 @@ async def test_clients_of_a_cancelled_run(
 
     async def stream() -> tuple[list[Any], str]:
         parts = [
-            part
-            async for part in client.runs.stream(thread, "slow", input=human("a", delay=0.4))
+            part async for part in client.runs.stream(thread, "slow", input=human("a", delay=0.4))
         ]
         [run] = await listed(client, thread)
         return parts, await run_status(client, thread, run)
@@ -260,9 +257,7 @@ async def test_cancel_on_disconnect(
     assert stored["cancel_reason"]
 
 
-async def test_a_run_outlives_its_client_by_default(
-    client: LangGraphClient, thread: str
-) -> None:
+async def test_a_run_outlives_its_client_by_default(client: LangGraphClient, thread: str) -> None:
     stream = client.runs.stream(thread, "slow", input=human("a", delay=0.2))
     async for part in stream:
         if part.event == "values":

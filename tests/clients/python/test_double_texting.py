@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from typing import Any
 
@@ -95,9 +96,7 @@ async def test_reject(client: LangGraphClient, thread: str) -> None:
     first = await client.runs.create(thread, "agent", input=human(SF))
     async with thread_statuses(client, thread) as statuses:
         with pytest.raises(ConflictError) as refused:
-            await client.runs.create(
-                thread, "agent", input=human(NYC), multitask_strategy="reject"
-            )
+            await client.runs.create(thread, "agent", input=human(NYC), multitask_strategy="reject")
         assert refused.value.status_code == 409
         assert refused.value.body == {"detail": REJECTED}
         await client.runs.join(thread, first["run_id"])
@@ -108,16 +107,12 @@ async def test_reject(client: LangGraphClient, thread: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["stream", "wait"])
-async def test_reject_in_the_other_forms(
-    client: LangGraphClient, thread: str, form: str
-) -> None:
+async def test_reject_in_the_other_forms(client: LangGraphClient, thread: str, form: str) -> None:
     first = await client.runs.create(thread, "slow", input=human("one"))
     # The client's `wait` raises httpx's own error, of which a conflict error is a kind.
     with pytest.raises(httpx.HTTPStatusError) as refused:
         if form == "wait":
-            await client.runs.wait(
-                thread, "slow", input=human("two"), multitask_strategy="reject"
-            )
+            await client.runs.wait(thread, "slow", input=human("two"), multitask_strategy="reject")
         else:
             async for _ in client.runs.stream(
                 thread, "slow", input=human("two"), multitask_strategy="reject"
@@ -218,7 +213,7 @@ async def test_a_successor_starts_on_its_victims_last_checkpoint(
     )
     await client.runs.join(thread, successor["run_id"])
     newest_first = await client.threads.get_history(thread, limit=1000)
-    for newer, older in zip(newest_first, newest_first[1:], strict=False):
+    for newer, older in itertools.pairwise(newest_first):
         assert newer["parent_checkpoint"]["checkpoint_id"] == older["checkpoint_id"]
         assert newer["metadata"]["step"] == older["metadata"]["step"] + 1
     assert newest_first[-1]["parent_checkpoint"] is None

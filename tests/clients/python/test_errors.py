@@ -106,9 +106,7 @@ async def test_the_content_type_does_not_matter(http: httpx.AsyncClient, thread:
     assert answer.status_code == 200 and "echo: a" in answer.text
 
 
-async def test_unknown_fields_and_queries_are_ignored(
-    http: httpx.AsyncClient, thread: str
-) -> None:
+async def test_unknown_fields_and_queries_are_ignored(http: httpx.AsyncClient, thread: str) -> None:
     body = {**RUN, "strict_resume": True, "wibble": {"deep": []}, "on_completion": "keep"}
     answer = await http.post(f"/threads/{thread}/runs/wait?wobble=1", json=body)
     assert answer.status_code == 200 and "echo: a" in answer.text
@@ -212,9 +210,7 @@ async def test_an_oversized_body_is_refused_unread(server: Server) -> None:
 async def test_input_and_command(client: LangGraphClient, thread: str) -> None:
     """The command wins; the input is dropped."""
     await client.runs.wait(thread, "pause", input=human("a"))
-    await client.runs.wait(
-        thread, "pause", input=human("dropped"), command={"resume": "yes"}
-    )
+    await client.runs.wait(thread, "pause", input=human("dropped"), command={"resume": "yes"})
     assert await contents(client, thread) == ["a", "got yes"]
 
 

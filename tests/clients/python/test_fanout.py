@@ -19,16 +19,14 @@ EVENTS = 250
 RATE = 50
 MEMORY_MIB = 100
 # How long after the first client any other may hear of the same event.
-LATE_P99_SECONDS = 0.5
-LATE_MAX_SECONDS = 2
+LATE_P99_SECONDS = 0.25
+LATE_MAX_SECONDS = 1
 
 
 async def listen(process: ServerProcess, path: str, **headers: str) -> Listener:
     loop = asyncio.get_running_loop()
     request = get(f"127.0.0.1:{process.port}", path, **headers)
-    _, listener = await loop.create_connection(
-        lambda: Listener(request), "127.0.0.1", process.port
-    )
+    _, listener = await loop.create_connection(lambda: Listener(request), "127.0.0.1", process.port)
     return listener
 
 
@@ -131,5 +129,4 @@ async def test_a_client_that_stops_reading_harms_nobody(
     rest = await listen(process, path, last_event_id=str(got[-1]))
     await all_closed([rest], 15)
     resumed = [frame.id for _, frame in rest.events()]
-    # The ring is bounded: what is left of the past comes without a gap up to the end.
-    assert resumed == whole[len(whole) - len(resumed) :]
+    assert resumed == whole[len(got) :], "no gap and no double"

@@ -214,9 +214,7 @@ async def test_a_repair_does_not_stand_in_the_way_of_a_resume(
 
 
 async def test_a_finished_sibling_survives(client: LangGraphClient, thread: str) -> None:
-    stream = client.runs.stream(
-        thread, "fork", input=human("a", delay=5), stream_mode="updates"
-    )
+    stream = client.runs.stream(thread, "fork", input=human("a", delay=5), stream_mode="updates")
     async for part in stream:
         if part.event == "updates" and "left" in part.data:
             break

@@ -70,9 +70,7 @@ async def test_two_creates_at_once_both_run(client: LangGraphClient) -> None:
         )
 
 
-async def test_enqueue_keeps_the_order_of_acceptance(
-    client: LangGraphClient, thread: str
-) -> None:
+async def test_enqueue_keeps_the_order_of_acceptance(client: LangGraphClient, thread: str) -> None:
     first = await create(client, thread, "m0", "enqueue", state={"delay": 0.2})
     for i in range(1, 6):
         await create(client, thread, f"m{i}", "enqueue", graph="echo")
@@ -105,9 +103,7 @@ async def test_burst_of_six_interrupts_keeps_every_input(
 
 
 async def test_six_interrupts_at_the_same_instant(client: LangGraphClient, thread: str) -> None:
-    runs = await asyncio.gather(
-        *(create(client, thread, f"m{i}", "interrupt") for i in range(6))
-    )
+    runs = await asyncio.gather(*(create(client, thread, f"m{i}", "interrupt") for i in range(6)))
     await thread_rests(client, thread)
     statuses = await listed(client, thread)
     assert sorted(statuses.values()) == ["interrupted"] * 5 + ["success"]
@@ -240,9 +236,7 @@ async def test_rollback_of_a_pending_run(client: LangGraphClient, thread: str) -
 
 
 @pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
-async def test_a_message_in_the_instant_a_run_ends(
-    client: LangGraphClient, strategy: str
-) -> None:
+async def test_a_message_in_the_instant_a_run_ends(client: LangGraphClient, strategy: str) -> None:
     """Whatever the instant: one clear outcome, and nothing is lost or doubled."""
     seen = set()
 

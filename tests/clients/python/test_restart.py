@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 
 import httpx
@@ -32,7 +33,7 @@ async def finishes_once(client: LangGraphClient, thread: str, run: str) -> None:
     assert await listed(client, thread) == {run: "success"}
     assert await thread_rests(client, thread) == "idle"
     history = await client.threads.get_history(thread, limit=100)
-    for newer, older in zip(history, history[1:], strict=False):
+    for newer, older in itertools.pairwise(history):
         assert newer["parent_checkpoint_id"] == older["checkpoint_id"], "no fork"
     await asyncio.sleep(1)
     assert await contents(client, thread) == WHOLE

@@ -132,9 +132,7 @@ async def test_streams_and_waits_tell_their_address(
 
 async def test_on_run_created(client: LangGraphClient, thread: str) -> None:
     told: list[Any] = []
-    stream = client.runs.stream(
-        thread, "echo", input=human("a"), on_run_created=told.append
-    )
+    stream = client.runs.stream(thread, "echo", input=human("a"), on_run_created=told.append)
     parts = [part async for part in stream]
     assert told == [{"run_id": parts[0].data["run_id"], "thread_id": thread}]
     assert list(await listed(client, thread)) == [told[0]["run_id"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import httpx
@@ -72,7 +73,7 @@ async def test_history(client: LangGraphClient, http: httpx.AsyncClient, thread:
     ]
     ids = [state["checkpoint_id"] for state in states]
     assert ids == sorted(ids, reverse=True), "ids grow with time"
-    for newer, older in zip(states, states[1:], strict=False):
+    for newer, older in itertools.pairwise(states):
         assert newer["parent_checkpoint_id"] == older["checkpoint_id"]
     assert states[1]["tasks"][0]["result"]["messages"][0]["content"] == "three"
     assert await client.threads.get_history(thread, limit=2) == states[:2]
@@ -151,9 +152,7 @@ async def test_fork_with_input(client: LangGraphClient, thread: str) -> None:
     await client.runs.wait(thread, "echo", input=human("a"))
     first = await client.threads.get_state(thread)
     await client.runs.wait(thread, "echo", input=human("b"))
-    await client.runs.wait(
-        thread, "echo", input=human("c"), checkpoint_id=first["checkpoint_id"]
-    )
+    await client.runs.wait(thread, "echo", input=human("c"), checkpoint_id=first["checkpoint_id"])
     assert await contents(client, thread) == ["a", "echo: a", "c", "echo: c"]
     states = await client.threads.get_history(thread, limit=100)
     [_, _, fork] = states[:3]
@@ -227,9 +226,7 @@ async def test_resume_by_id(client: LangGraphClient, thread: str) -> None:
     values = await client.runs.wait(thread, "pause_twice", input=human("q"))
     ids = {item["value"]["question"]: item["id"] for item in values["__interrupt__"]}
     assert set(ids) == {"a?", "b?"}
-    values = await client.runs.wait(
-        thread, "pause_twice", command={"resume": {ids["b?"]: "yes"}}
-    )
+    values = await client.runs.wait(thread, "pause_twice", command={"resume": {ids["b?"]: "yes"}})
     assert [item["id"] for item in values["__interrupt__"]] == [ids["a?"]]
     assert (await client.threads.get(thread))["status"] == "interrupted"
     await client.runs.wait(thread, "pause_twice", command={"resume": {ids["a?"]: "no"}})
@@ -280,12 +277,8 @@ async def test_goto_and_update(client: LangGraphClient, thread: str) -> None:
 
 
 @pytest.mark.parametrize(("durability", "kept"), [("sync", 5), ("async", 5), ("exit", 1)])
-async def test_durability(
-    client: LangGraphClient, thread: str, durability: Any, kept: int
-) -> None:
-    await client.runs.wait(
-        thread, "slow", input=human("a", delay=0.02), durability=durability
-    )
+async def test_durability(client: LangGraphClient, thread: str, durability: Any, kept: int) -> None:
+    await client.runs.wait(thread, "slow", input=human("a", delay=0.02), durability=durability)
     assert len(await client.threads.get_history(thread, limit=100)) == kept
     assert await contents(client, thread) == ["a", "one", "two", "three"]
 

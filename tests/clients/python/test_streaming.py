@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import time
 from typing import Any
@@ -128,7 +129,7 @@ async def test_messages(http: httpx.AsyncClient, thread: str) -> None:
     assert set(names[1:]) == {"messages/partial"}, "streamed messages get partials only"
     partial = [data[0] for data in named(got, "messages/partial")]
     texts = [message["content"] for message in partial]
-    assert all(later.startswith(earlier) for earlier, later in zip(texts, texts[1:], strict=False))
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(texts))
     assert {message["type"] for message in partial} == {"ai"}
     [answer] = (await contents_of(http, thread))[1:]
     assert texts[-1] == answer["content"]
@@ -143,9 +144,7 @@ async def test_messages_that_come_whole(http: httpx.AsyncClient, thread: str) ->
     assert named(got, "messages/partial") == []
 
 
-async def test_both_message_modes_give_the_tuple_form(
-    http: httpx.AsyncClient, thread: str
-) -> None:
+async def test_both_message_modes_give_the_tuple_form(http: httpx.AsyncClient, thread: str) -> None:
     modes = ["messages", "messages-tuple"]
     state = human("a", count=3, rate=200)
     got = await stream(http, thread, "tokens", state, stream_mode=modes)
@@ -185,9 +184,7 @@ async def test_parallel_branches(http: httpx.AsyncClient, thread: str) -> None:
 
 async def test_subgraphs(http: httpx.AsyncClient, thread: str) -> None:
     state = human("a", delay=0.02)
-    got = await stream(
-        http, thread, "nested", state, stream_mode="updates", stream_subgraphs=True
-    )
+    got = await stream(http, thread, "nested", state, stream_mode="updates", stream_subgraphs=True)
     names = [frame.event for frame in got[1:]]
     assert [name.split("|")[0] for name in names] == ["updates"] * len(names)
     inner = [frame for frame in got if frame.event.startswith("updates|child:")]

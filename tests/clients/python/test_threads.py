@@ -47,9 +47,7 @@ async def test_create_with_an_id(client: LangGraphClient) -> None:
     assert first["thread_id"] == wanted
     with pytest.raises(ConflictError):
         await client.threads.create(thread_id=wanted)
-    again = await client.threads.create(
-        thread_id=wanted, metadata={"n": 2}, if_exists="do_nothing"
-    )
+    again = await client.threads.create(thread_id=wanted, metadata={"n": 2}, if_exists="do_nothing")
     assert again == first
 
 
@@ -68,9 +66,7 @@ async def test_create_the_same_at_once(client: LangGraphClient) -> None:
 
 async def test_patch_merges_metadata(client: LangGraphClient, http: httpx.AsyncClient) -> None:
     thread = await client.threads.create(metadata={"a": 1, "b": {"x": 1}})
-    changed = await client.threads.update(
-        thread["thread_id"], metadata={"b": {"y": 2}, "c": 3}
-    )
+    changed = await client.threads.update(thread["thread_id"], metadata={"b": {"y": 2}, "c": 3})
     assert changed["metadata"] == {"a": 1, "b": {"y": 2}, "c": 3}, "the merge is shallow"
     assert await client.threads.get(thread["thread_id"]) == changed
     answer = await http.patch(
