@@ -82,6 +82,10 @@ pub const RUNS_WAIT: &str = "/runs/wait";
 pub const RUNS_BATCH: &str = "/runs/batch";
 /// Cancel many runs.
 pub const RUNS_CANCEL: &str = "/runs/cancel";
+/// A run by its id alone.
+pub const RUN: &str = "/runs/{run_id}";
+/// Wait for a run by its id alone.
+pub const RUN_JOIN: &str = "/runs/{run_id}/join";
 /// Stream a run by its id alone.
 pub const RUN_STREAM: &str = "/runs/{run_id}/stream";
 
@@ -110,6 +114,11 @@ pub fn thread_run_stream(thread: ThreadId, run: RunId) -> String {
 /// How a run without a caller's thread is named. Clients take all that follows `/runs/` for its id.
 pub fn run(run: RunId) -> String {
     format!("/runs/{run}")
+}
+
+/// Where a run can be waited for by its id alone.
+pub fn run_join(run: RunId) -> String {
+    format!("/runs/{run}/join")
 }
 
 /// Where a run can be streamed by its id alone.

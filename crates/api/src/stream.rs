@@ -6,7 +6,7 @@ use bytes::Bytes;
 use runloom_core::bus::From as Place;
 use runloom_core::event::{EventId, StreamMode};
 use runloom_core::ids::RunId;
-use runloom_core::run::{RunError, RunStatus};
+use runloom_core::run::{Run, RunError, RunStatus};
 use serde::Serialize;
 
 /// The content type of a stream.
@@ -61,6 +61,26 @@ pub struct End {
     /// The run that took its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<RunId>,
+}
+
+impl End {
+    /// How `run` ended.
+    pub fn of(run: &Run) -> Self {
+        Self {
+            run_id: run.id,
+            status: Some(run.status),
+            superseded_by: run.superseded_by,
+        }
+    }
+
+    /// The end of a run that is gone.
+    pub fn gone(run_id: RunId) -> Self {
+        Self {
+            run_id,
+            status: None,
+            superseded_by: None,
+        }
+    }
 }
 
 /// The frame that says how a run ended.

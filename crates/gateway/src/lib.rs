@@ -7,14 +7,17 @@
 mod assistants;
 mod error;
 mod extract;
+mod fanout;
 mod items;
 mod openapi;
 mod page;
 mod router;
 mod runs;
+mod sse;
 mod state;
 mod system;
 mod threads;
+mod wait;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +31,10 @@ use runloom_core::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::fanout::Fanout;
+
 pub use assistants::ensure_assistants;
+pub use fanout::RingLimits;
 pub use openapi::document;
 pub use router::router;
 
@@ -43,6 +49,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// Whether a stream says how its run ended in a last event of its own.
     pub end_event: bool,
+    /// How much is remembered of what is streamed, and how far a reader may lag behind.
+    pub ring: RingLimits,
     /// How long a worker that is gone can still hold a thread: the lease that workers ask for.
     pub lease: Duration,
 }
@@ -54,6 +62,7 @@ impl Default for Config {
             body_limit: 300 * 1024 * 1024,
             heartbeat: Duration::from_secs(5),
             end_event: false,
+            ring: RingLimits::default(),
             lease: Duration::from_secs(15),
         }
     }
@@ -87,6 +96,7 @@ pub struct Ports {
 pub struct Gateway {
     pub(crate) ports: Arc<Ports>,
     pub(crate) config: Arc<Config>,
+    pub(crate) fanout: Arc<Fanout>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -94,10 +104,14 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway on these ports. Cancelling `stop` ends its open streams.
     pub fn new(ports: Ports, config: Config, stop: CancellationToken) -> Self {
+        let ports = Arc::new(ports);
+        let tasks = TaskTracker::new();
+        let fanout = Fanout::new(ports.clone(), &config, tasks.clone());
         Self {
-            ports: Arc::new(ports),
+            ports,
             config: Arc::new(config),
-            tasks: TaskTracker::new(),
+            fanout: Arc::new(fanout),
+            tasks,
             stop,
         }
     }

@@ -1,5 +1,4 @@
-//! What a request may say about configuration, context and metadata, and the keys in them that
-//! belong to the server.
+//! What a run's configuration says of this run alone, and how configuration and context go together.
 
 use runloom_core::ids::ThreadId;
 use runloom_core::json::JsonMap;
@@ -8,32 +7,6 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::RunRefusal;
-
-/// Keys of `configurable` and `context` that only the server sets.
-const RESERVED: [&str; 10] = [
-    "langgraph_auth_user",
-    "langgraph_auth_user_id",
-    "langgraph_auth_permissions",
-    "langgraph_request_id",
-    "__langsmith_project__",
-    "__langsmith_example_id__",
-    "__request_start_time_ms__",
-    "__after_seconds__",
-    "__dd_trace_headers__",
-    "__context_provided__",
-];
-
-/// Beginnings of such keys.
-const RESERVED_PREFIXES: [&str; 2] = ["__otel_", "__pregel_node_finished"];
-
-/// Keys of metadata that only the server sets.
-const RESERVED_METADATA: [&str; 5] = [
-    "thread_id",
-    "assistant_id",
-    "run_id",
-    "cron_id",
-    "counters_since_delta_snapshot",
-];
 
 /// Keys of `configurable` that mean this run alone, so that later runs of the thread must not
 /// inherit them.
@@ -64,7 +37,6 @@ impl Configuration {
         checkpoint_id: Option<String>,
         thread: Option<ThreadId>,
     ) -> Result<Self, RunRefusal> {
-        check_types(&config)?;
         let mut configurable = match config.remove("configurable") {
             Some(Value::Object(configurable)) => configurable,
             _ => JsonMap::new(),
@@ -77,24 +49,16 @@ impl Configuration {
         }
         own.extend(named_checkpoint(checkpoint, checkpoint_id, thread)?);
         own.retain(|_, value| !value.is_null());
-        if let Some(id) = own.get("checkpoint_id") {
-            let known = id.as_str().is_some_and(|id| id.parse::<Uuid>().is_ok());
-            known.then_some(()).ok_or(RunRefusal::InvalidCheckpoint)?;
+        if let Some(id) = own.get_mut("checkpoint_id") {
+            let uuid: Option<Uuid> = id.as_str().and_then(|id| id.parse().ok());
+            let uuid = uuid.ok_or(RunRefusal::InvalidCheckpoint)?;
+            // In the form that they are stored in, so that texts can be compared.
+            *id = Value::String(uuid.to_string());
         }
 
-        without_reserved(&mut configurable)?;
-        let context = match context {
-            Some(mut context) => {
-                without_reserved(&mut context)?;
-                (!context.is_empty()).then_some(context)
-            }
-            None => None,
-        };
+        let context = context.filter(|context| !context.is_empty());
         if context.is_some() && !configurable.is_empty() {
             return Err(RunRefusal::BothConfigurations);
-        }
-        if let Some(Value::Object(metadata)) = config.get_mut("metadata") {
-            without_reserved_metadata(metadata);
         }
         config.insert("configurable".to_owned(), Value::Object(configurable));
         Ok(Self {
@@ -103,24 +67,6 @@ impl Configuration {
             own,
         })
     }
-}
-
-/// Removes from metadata what only the server sets.
-pub(super) fn without_reserved_metadata(metadata: &mut JsonMap) {
-    metadata.retain(|key, _| !RESERVED_METADATA.contains(&key.as_str()));
-}
-
-fn without_reserved(map: &mut JsonMap) -> Result<(), RunRefusal> {
-    if let Some(key) = map.keys().find(|key| key.contains('\0')) {
-        return Err(RunRefusal::Invalid(format!(
-            "{key:?} is not a valid key of configurable: it contains a NUL character"
-        )));
-    }
-    map.retain(|key, _| {
-        !RESERVED.contains(&key.as_str())
-            && !RESERVED_PREFIXES.iter().any(|start| key.starts_with(start))
-    });
-    Ok(())
 }
 
 /// The keys of `configurable` that a named checkpoint stands for.
@@ -145,26 +91,6 @@ fn named_checkpoint(
     Ok(named)
 }
 
-/// Checks the parts of `config` that have a type; what else is there is only passed on.
-fn check_types(config: &JsonMap) -> Result<(), RunRefusal> {
-    let strings =
-        |value: &Value| matches!(value, Value::Array(all) if all.iter().all(Value::is_string));
-    for (key, value) in config.iter().filter(|(_, value)| !value.is_null()) {
-        let (fits, kind) = match key.as_str() {
-            "tags" => (strings(value), "a list of strings"),
-            "recursion_limit" => (value.is_i64() || value.is_u64(), "an integer"),
-            "configurable" | "metadata" => (value.is_object(), "an object"),
-            _ => continue,
-        };
-        if !fits {
-            return Err(RunRefusal::Invalid(format!(
-                "config.{key} must be {kind}, not {value}"
-            )));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -177,21 +103,6 @@ mod tests {
 
     fn configuration(config: Value, context: Option<Value>) -> Result<Configuration, RunRefusal> {
         Configuration::of(map(config), context.map(map), None, None, None)
-    }
-
-    #[test]
-    fn reserved_keys_are_removed() {
-        let config = configuration(
-            json!({"configurable": {"a": 1, "langgraph_auth_user": "x", "__otel_trace": 1},
-                "metadata": {"run_id": "x", "m": 1}}),
-            Some(json!({"__after_seconds__": 1})),
-        );
-        let config = config.unwrap();
-        assert_eq!(
-            Value::Object(config.config),
-            json!({"metadata": {"m": 1}, "configurable": {"a": 1}})
-        );
-        assert_eq!(config.context, None);
     }
 
     #[test]
@@ -236,22 +147,5 @@ mod tests {
         assert!(named(ThreadId(one)).is_ok());
         let foreign = named(ThreadId(other)).unwrap_err();
         assert_eq!(foreign, RunRefusal::ForeignCheckpoint(ThreadId(one)));
-    }
-
-    #[test]
-    fn parts_of_a_wrong_type_and_keys_with_nul_are_refused() {
-        for wrong in [
-            json!({"tags": "a"}),
-            json!({"tags": [1]}),
-            json!({"recursion_limit": 1.5}),
-            json!({"recursion_limit": "1"}),
-            json!({"configurable": []}),
-            json!({"metadata": 1}),
-            json!({"configurable": {"a\u{0}": 1}}),
-        ] {
-            let refusal = configuration(wrong.clone(), None).unwrap_err();
-            assert!(matches!(refusal, RunRefusal::Invalid(_)), "{wrong}");
-        }
-        assert!(configuration(json!({"recursion_limit": 5, "run_name": 1}), None).is_ok());
     }
 }

@@ -15,7 +15,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::RunRefusal;
-use super::config::{Configuration, without_reserved_metadata};
+use super::config::Configuration;
+use crate::config::{Config, Context, strip_metadata};
 
 /// No run is delayed by more than thirty years: such a delay is a mistake in the unit.
 const LONGEST_DELAY_SECONDS: f64 = 1e9;
@@ -74,11 +75,9 @@ pub struct RunCreate {
     #[schema(value_type = Option<Object>)]
     metadata: Option<JsonMap>,
     /// `{tags?, recursion_limit?, configurable?, metadata?}`.
-    #[schema(value_type = Option<Object>)]
-    config: Option<JsonMap>,
+    config: Option<Config>,
     /// Static context of the run; excludes `config.configurable`.
-    #[schema(value_type = Option<Object>)]
-    context: Option<JsonMap>,
+    context: Option<Context>,
     /// Called when the run is over.
     webhook: Option<String>,
     /// Pause before these nodes: `"*"` or names.
@@ -164,14 +163,13 @@ impl RunCreate {
         let command = command.map(|command| command.text);
         check_document("input", self.input.as_ref())?;
         check_webhook(self.webhook.as_deref())?;
-        let config = self.config.unwrap_or_default();
         let Configuration {
             config,
             context,
             own,
         } = Configuration::of(
-            config,
-            self.context,
+            self.config.unwrap_or_default().into_map(),
+            self.context.map(Context::into_map),
             self.checkpoint,
             self.checkpoint_id,
             thread,
@@ -180,7 +178,7 @@ impl RunCreate {
             RunRefusal::Invalid(format!("config.configurable.runloom: {error}"))
         })?;
         let mut metadata = self.metadata.unwrap_or_default();
-        without_reserved_metadata(&mut metadata);
+        strip_metadata(&mut metadata);
         let during = match self.checkpoint_during {
             Some(false) => Durability::Exit,
             Some(true) | None => Durability::Async,

@@ -73,6 +73,8 @@ fn what_has_the_wrong_type_does_not_parse() {
         r#"{"assistant_id": "a", "metadata": []}"#,
         r#"{"assistant_id": "a", "stream_resumable": "yes"}"#,
         r#"{"assistant_id": "a", "if_not_exists": "ask"}"#,
+        r#"{"assistant_id": "a", "config": {"tags": "b"}}"#,
+        r#"{"assistant_id": "a", "context": {"a\u0000": 1}}"#,
         r"[]",
     ] {
         assert!(read(wrong).is_err(), "{wrong}");
@@ -174,4 +176,16 @@ fn webhooks_must_look_like_urls() {
     assert!(on_thread(json!({"webhook": "https://a.example/b"})).is_ok());
     assert!(on_thread(json!({"webhook": ""})).is_err());
     assert!(on_thread(json!({"webhook": "https://a b"})).is_err());
+}
+
+#[test]
+fn what_belongs_to_the_server_is_left_out() {
+    let request = on_thread(json!({
+        "metadata": {"run_id": "x", "m": 1},
+        "config": {"configurable": {"langgraph_auth_user": "x", "c": 1}},
+    }));
+    let request = request.unwrap();
+    assert_eq!(Value::Object(request.metadata), json!({"m": 1}));
+    let configurable = request.kwargs.configurable().cloned().unwrap();
+    assert_eq!(Value::Object(configurable), json!({"c": 1}));
 }

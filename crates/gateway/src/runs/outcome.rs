@@ -1,0 +1,49 @@
+//! What waiting for a run is answered with.
+
+use runloom_core::ids::ThreadId;
+use runloom_core::json::Json;
+use runloom_core::run::{Run, RunError, RunStatus};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::Gateway;
+
+#[derive(Serialize)]
+struct Failure<'a> {
+    #[serde(rename = "__error__")]
+    error: &'a RunError,
+}
+
+/// The answer about a run that does not exist, though the status of the response says otherwise.
+pub(super) fn no_run() -> RunError {
+    RunError::new("HTTPException", "404: Run not found")
+}
+
+/// An error as an answer.
+pub(super) fn failure(error: &RunError) -> Json {
+    Json::of(&Failure { error }).expect("plain fields encode")
+}
+
+impl Gateway {
+    /// What a run that is over leaves to those who waited for it: its own output, not what the
+    /// thread holds by now. A run without any, or that is gone, leaves the thread's values.
+    pub(super) async fn outcome(&self, thread: ThreadId, run: Option<Run>) -> Json {
+        if let Some(run) = run {
+            if matches!(run.status, RunStatus::Error | RunStatus::Timeout) {
+                let error = run.error.unwrap_or_else(|| {
+                    RunError::new("RunFailed", format!("the run ended as {}", run.status))
+                });
+                return failure(&error);
+            }
+            if let Some(output) = run.output.filter(|output| !output.is_null()) {
+                return output;
+            }
+        }
+        let thread = self.database().thread(thread).await;
+        let thread = thread.inspect_err(|error| {
+            tracing::warn!(%error, "a run's answer is empty, as its thread cannot be read");
+        });
+        let values = thread.ok().flatten().and_then(|thread| thread.values);
+        values.unwrap_or_else(|| Json::from_value(&json!({})))
+    }
+}
