@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use runloom_core::checkpoint::{CheckpointQuery, CheckpointTuple};
+use runloom_core::checkpoint::{CheckpointQuery, CheckpointRef, CheckpointTuple};
 use runloom_core::clock::Clock;
 use runloom_core::executor::{
     Attempt, CheckpointReader, Ended, Executor, ExecutorError, GraphInfo, GraphSchemas, Host,
@@ -141,6 +141,12 @@ fn state_of(tuple: &CheckpointTuple) -> ThreadState {
         values: Json::from_value(&json!({ MESSAGES: messages_of(tuple, true) })),
         metadata: Some(tuple.checkpoint.metadata.clone()),
         created_at: Some(tuple.checkpoint.created_at),
+        checkpoint: Some(CheckpointRef {
+            thread_id: tuple.checkpoint.thread_id,
+            checkpoint_ns: tuple.checkpoint.ns.clone(),
+            checkpoint_id: Some(tuple.checkpoint.id.clone()),
+            checkpoint_map: None,
+        }),
         ..ThreadState::empty()
     }
 }
