@@ -1,0 +1,76 @@
+//! Plays a scenario for many seeds on each database.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt, stream};
+use runloom_testkit::memory::Memory;
+use tokio::runtime::Builder;
+
+use crate::world::{World, clock};
+
+/// How long a world may take to come to rest.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Worlds played at the same time on SQLite, where time is real.
+const AT_ONCE: usize = 24;
+
+/// The seeds to play: `RUNLOOM_SEED` alone, or the first `RUNLOOM_SEEDS`, or the first `most`.
+#[expect(clippy::disallowed_methods, reason = "the knobs of `make races`")]
+fn seeds(most: u64) -> Vec<u64> {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    match (number("RUNLOOM_SEED"), number("RUNLOOM_SEEDS")) {
+        (Some(seed), _) => vec![seed],
+        (None, Some(count)) => (0..count * most / 1_000).collect(),
+        (None, None) => (0..most).collect(),
+    }
+}
+
+async fn one<F: Future<Output = ()>>(name: &str, seed: u64, playing: F) -> Result<(), String> {
+    let bounded = tokio::time::timeout(LONGEST, playing);
+    let failed = |why: String| Err(format!("{name}: seed {seed}: {why}"));
+    match AssertUnwindSafe(bounded).catch_unwind().await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_elapsed)) => failed("it does not come to rest".to_owned()),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            failed(text.unwrap_or_default())
+        }
+    }
+}
+
+/// On the model, in simulated time: the same seed is the same history.
+pub(crate) fn on_the_model<F: Future<Output = ()>>(name: &str, scenario: impl Fn(World) -> F) {
+    for seed in seeds(1_000) {
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+        let played = runtime.expect("a runtime").block_on(async {
+            let clock = clock();
+            let world = World::new(Arc::new(Memory::new(clock.clone())), clock, seed);
+            one(name, seed, scenario(world)).await
+        });
+        if let Err(failure) = played {
+            panic!("{failure}");
+        }
+    }
+}
+
+/// On SQLite, in real time.
+pub(crate) fn on_sqlite<F: Future<Output = ()>>(name: &str, scenario: impl Fn(World) -> F) {
+    let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let failures: Vec<String> = runtime.block_on(async {
+        let worlds = seeds(100).into_iter().map(|seed| {
+            let scenario = &scenario;
+            async move {
+                let clock = clock();
+                let database = crate::world::sqlite(clock.clone()).await;
+                one(name, seed, scenario(World::new(database, clock, seed))).await
+            }
+        });
+        let played: Vec<_> = stream::iter(worlds).buffer_unordered(AT_ONCE).collect().await;
+        played.into_iter().filter_map(Result::err).collect()
+    });
+    assert!(failures.is_empty(), "{failures:#?}");
+}

@@ -1,0 +1,291 @@
+//! The races, each from a report somewhere.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use runloom_core::run::CancelAction::{Interrupt as CancelInterrupt, Rollback as CancelRollback};
+use runloom_core::run::MultitaskStrategy::{Enqueue, Interrupt, Reject, Rollback};
+use runloom_core::run::{MultitaskStrategy, RunStatus};
+
+use crate::check::{Allowed, check};
+use crate::executor::Temper::{self, Angry, Deaf, Flaky, Obedient, Slow};
+use crate::executor::input;
+use crate::play::{on_sqlite, on_the_model};
+use crate::world::World;
+
+/// One scenario: a test on the model and a test on SQLite.
+macro_rules! scenario {
+    ($(#[$doc:meta])* $name:ident) => {
+        mod $name {
+            #[test]
+            fn on_the_model() {
+                super::on_the_model(stringify!($name), super::$name);
+            }
+
+            #[test]
+            fn on_sqlite() {
+                super::on_sqlite(stringify!($name), super::$name);
+            }
+        }
+    };
+}
+
+const STRATEGIES: [MultitaskStrategy; 4] = [Reject, Enqueue, Interrupt, Rollback];
+const TEMPERS: [Temper; 5] = [Obedient, Slow, Deaf, Angry, Flaky];
+
+impl World {
+    /// A run of a few steps of up to eight milliseconds.
+    async fn say(&self, strategy: MultitaskStrategy, text: &str, temper: Temper) -> bool {
+        let (steps, millis) = (1 + self.draw(3), self.draw(8));
+        let input = input(text, u32::try_from(steps).unwrap(), millis, temper);
+        self.submit(strategy, text, input, 0).await.is_some()
+    }
+
+    fn any<T: Copy>(&self, choices: &[T]) -> T {
+        choices[usize::try_from(self.draw(choices.len() as u64 - 1)).unwrap()]
+    }
+
+    async fn rest(&self, allowed: Allowed) {
+        self.quiet().await;
+        check(self, allowed).await;
+    }
+}
+
+scenario!(two_creates_at_the_same_instant);
+async fn two_creates_at_the_same_instant(world: World) {
+    world.start_worker();
+    world.start_worker();
+    let (one, two) = (world.any(&STRATEGIES), world.any(&STRATEGIES));
+    let both = [(one, "one"), (two, "two")];
+    let accepted = join_all(both.map(|(strategy, text)| {
+        let world = &world;
+        async move {
+            world.jitter(1).await;
+            world.say(strategy, text, Obedient).await
+        }
+    }));
+    assert!(accepted.await.contains(&true));
+    world.rest(Allowed { cancelled: true, ..Allowed::default() }).await;
+}
+
+scenario!(five_rejects_on_an_idle_thread);
+async fn five_rejects_on_an_idle_thread(world: World) {
+    world.start_worker();
+    let all = ["1", "2", "3", "4", "5"];
+    let accepted = join_all(all.map(|text| world.submit(Reject, text, input(text, 2, 20, Obedient), 0)));
+    assert_eq!(accepted.await.iter().flatten().count(), 1);
+    world.rest(Allowed::default()).await;
+}
+
+scenario!(rollbacks_in_a_row);
+async fn rollbacks_in_a_row(world: World) {
+    world.start_worker();
+    world.start_worker();
+    world.say(Enqueue, "kept", Obedient).await;
+    world.quiet().await;
+    for text in ["1", "2", "3"] {
+        world.say(Rollback, text, world.any(&TEMPERS)).await;
+        world.jitter(15).await;
+    }
+    world.rest(Allowed::default()).await;
+}
+
+scenario!(a_burst_of_six_interrupts);
+async fn a_burst_of_six_interrupts(world: World) {
+    world.start_worker();
+    world.start_worker();
+    for text in ["1", "2", "3", "4", "5", "6"] {
+        assert!(world.say(Interrupt, text, Obedient).await);
+        world.jitter(world.any(&[0, 1, 10])).await;
+    }
+    world.rest(Allowed::default()).await;
+    let accepted = world.accepted.lock().unwrap().clone();
+    let last = accepted.last().expect("six were accepted").id;
+    assert_eq!(world.status(last).await, Some(RunStatus::Success));
+}
+
+scenario!(an_interrupt_of_a_pending_run);
+async fn an_interrupt_of_a_pending_run(world: World) {
+    world.start_worker();
+    world.say(Enqueue, "runs", world.any(&TEMPERS)).await;
+    world.say(Enqueue, "waits", Obedient).await;
+    world.jitter(10).await;
+    world.say(Interrupt, "comes", Obedient).await;
+    world.rest(Allowed::default()).await;
+}
+
+scenario!(a_message_in_the_instant_a_run_ends);
+async fn a_message_in_the_instant_a_run_ends(world: World) {
+    world.start_worker();
+    world.start_worker();
+    let first = input("first", 1, 5, Obedient);
+    let run = world.submit(Enqueue, "first", first, 0).await.expect("accepted");
+    let until = tokio::time::Instant::now() + Duration::from_micros(3_000 + world.draw(6_000));
+    tokio::time::sleep_until(until).await;
+    let over = world.status(run).await;
+    world.say(world.any(&[Enqueue, Interrupt, Rollback]), "second", Obedient).await;
+    world.rest(Allowed::default()).await;
+    if over == Some(RunStatus::Success) {
+        assert_eq!(world.status(run).await, over, "a run that had ended was changed");
+    }
+}
+
+scenario!(an_interrupt_around_the_claim);
+async fn an_interrupt_around_the_claim(world: World) {
+    world.start_worker();
+    world.say(Enqueue, "first", world.any(&TEMPERS)).await;
+    world.jitter(4).await;
+    world.say(Interrupt, "second", Obedient).await;
+    world.rest(Allowed::default()).await;
+}
+
+scenario!(an_interrupt_over_an_interrupt);
+async fn an_interrupt_over_an_interrupt(world: World) {
+    world.start_worker();
+    for text in ["first", "second", "third"] {
+        world.say(Interrupt, text, world.any(&[Obedient, Slow, Deaf, Angry])).await;
+        world.jitter(12).await;
+    }
+    world.rest(Allowed::default()).await;
+}
+
+scenario!(an_interrupt_and_then_a_rollback_of_the_same_run);
+async fn an_interrupt_and_then_a_rollback_of_the_same_run(world: World) {
+    world.start_worker();
+    let long = input("victim", 5, 10, world.any(&TEMPERS));
+    let run = world.submit(Enqueue, "victim", long, 0).await.expect("accepted");
+    world.jitter(30).await;
+    world.cancel(run, CancelInterrupt).await;
+    world.jitter(5).await;
+    let rolled_back = world.cancel(run, CancelRollback).await;
+    world.rest(Allowed { cancelled: true, ..Allowed::default() }).await;
+    assert!(!rolled_back || world.status(run).await.is_none(), "it was in flight, yet it is there");
+}
+
+scenario!(a_victim_that_does_not_want_to_stop);
+async fn a_victim_that_does_not_want_to_stop(world: World) {
+    world.start_worker();
+    let temper = world.any(&[Slow, Deaf, Angry]);
+    world.submit(Enqueue, "victim", input("victim", 9, 30, temper), 0).await;
+    world.jitter(60).await;
+    world.say(world.any(&[Interrupt, Rollback]), "next", Obedient).await;
+    world.rest(Allowed::default()).await;
+}
+
+scenario!(the_worker_dies_around_the_signal);
+async fn the_worker_dies_around_the_signal(world: World) {
+    world.start_worker();
+    world.submit(Enqueue, "victim", input("victim", 9, 10, world.any(&TEMPERS)), 0).await;
+    let kill = async {
+        world.jitter(80).await;
+        world.kill(0);
+        world.start_worker();
+    };
+    let interrupt = async {
+        world.jitter(80).await;
+        world.say(world.any(&[Interrupt, Rollback, Enqueue]), "next", Obedient).await;
+    };
+    tokio::join!(kill, interrupt);
+    world.rest(Allowed::default()).await;
+}
+
+scenario!(the_worker_is_paused_and_wakes_after_its_successor_started);
+async fn the_worker_is_paused_and_wakes_after_its_successor_started(world: World) {
+    world.start_worker();
+    world.submit(Enqueue, "victim", input("victim", 9, 10, world.any(&TEMPERS)), 0).await;
+    world.jitter(60).await;
+    let millis = 200 + world.draw(800);
+    let others = async {
+        world.start_worker();
+        world.jitter(60).await;
+        world.say(world.any(&[Interrupt, Rollback, Enqueue]), "next", Slow).await;
+    };
+    tokio::join!(world.freeze(0, millis), others);
+    world.rest(Allowed::default()).await;
+}
+
+scenario!(a_cancel_during_the_back_off);
+async fn a_cancel_during_the_back_off(world: World) {
+    world.start_worker();
+    let flaky = input("flaky", 2, 5, Flaky);
+    let run = world.submit(Enqueue, "flaky", flaky, 0).await.expect("accepted");
+    world.jitter(40).await;
+    match world.draw(2) {
+        0 => drop(world.cancel(run, CancelInterrupt).await),
+        1 => drop(world.cancel(run, CancelRollback).await),
+        _ => drop(world.say(Interrupt, "next", Obedient).await),
+    }
+    world.rest(Allowed { cancelled: true, ..Allowed::default() }).await;
+}
+
+scenario!(a_superseding_run_that_is_delayed);
+async fn a_superseding_run_that_is_delayed(world: World) {
+    world.start_worker();
+    world.say(Enqueue, "first", world.any(&TEMPERS)).await;
+    world.jitter(10).await;
+    let delay = i64::try_from(world.draw(80)).unwrap();
+    let later = input("later", 2, 5, Obedient);
+    world.submit(world.any(&[Interrupt, Rollback]), "later", later, delay).await;
+    world.jitter(60).await;
+    world.say(world.any(&[Enqueue, Interrupt, Rollback]), "third", Obedient).await;
+    world.rest(Allowed { reordered: true, ..Allowed::default() }).await;
+}
+
+scenario!(the_thread_is_deleted_while_busy);
+async fn the_thread_is_deleted_while_busy(world: World) {
+    world.start_worker();
+    for text in ["1", "2"] {
+        world.say(Enqueue, text, world.any(&TEMPERS)).await;
+        world.jitter(10).await;
+    }
+    world.delete_thread().await;
+    world.accepted.lock().unwrap().clear();
+    world.say(Enqueue, "again", Obedient).await;
+    world.rest(Allowed::default()).await;
+}
+
+scenario!(everything_restarts_while_busy);
+async fn everything_restarts_while_busy(world: World) {
+    world.start_worker();
+    world.start_worker();
+    for text in ["1", "2", "3"] {
+        world.say(world.any(&[Enqueue, Interrupt]), text, world.any(&TEMPERS)).await;
+        world.jitter(10).await;
+    }
+    world.jitter(30).await;
+    if world.draw(1) == 0 {
+        world.kill(0);
+        world.kill(1);
+    } else {
+        world.drain(0);
+        world.drain(1);
+    }
+    world.start_worker();
+    world.say(world.any(&[Enqueue, Interrupt, Rollback]), "4", Obedient).await;
+    world.rest(Allowed::default()).await;
+}
+
+scenario!(anything_at_all);
+async fn anything_at_all(world: World) {
+    world.start_worker();
+    world.start_worker();
+    let mut frozen = 0;
+    for number in 0..(4 + world.draw(8)) {
+        let text = format!("message {number}");
+        match world.draw(9) {
+            0 if frozen == 0 => {
+                frozen += 1;
+                world.freeze(0, world.draw(600)).await;
+            }
+            1 => {
+                let accepted = world.accepted.lock().unwrap().clone();
+                if let Some(run) = accepted.last() {
+                    world.cancel(run.id, world.any(&[CancelInterrupt, CancelRollback])).await;
+                }
+            }
+            _ => drop(world.say(world.any(&STRATEGIES), &text, world.any(&TEMPERS)).await),
+        }
+        world.jitter(20).await;
+    }
+    world.rest(Allowed { cancelled: true, ..Allowed::default() }).await;
+}

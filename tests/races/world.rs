@@ -1,0 +1,267 @@
+//! One small world: a database, a bus that loses things, some workers, and users.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use runloom_bus::{LocalEventLog, LocalNotifier};
+use runloom_core::assistant::Assistant;
+use runloom_core::bus::{EventLog, Notifier};
+use runloom_core::clock::Clock;
+use runloom_core::compose::{IfThreadMissing, NewRun};
+use runloom_core::database::{CancelRequest, Database, Submission};
+use runloom_core::effects::Effects;
+use runloom_core::ids::{AssistantId, RunId, ThreadId};
+use runloom_core::json::{Json, JsonMap};
+use runloom_core::partial::PartialPolicy;
+use runloom_core::registry::Registry;
+use runloom_core::run::{CancelAction, MultitaskStrategy, RunKwargs, RunStatus};
+use runloom_core::search::CancelSelection;
+use runloom_sqlite::{Location, Sqlite};
+use runloom_testkit::doubles::{Faults, Faulty, TokioClock};
+use runloom_worker::{Config, Ports, Simulated, Worker};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::acts::Acts;
+use crate::chaos::Pause;
+use crate::executor::{GRAPH, Steps};
+use crate::slow::{Slow, Way};
+
+/// A run that was accepted, with what must become of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) id: RunId,
+    pub(crate) text: String,
+    pub(crate) strategy: MultitaskStrategy,
+}
+
+/// A small world with one thread.
+pub(crate) struct World {
+    pub(crate) database: Arc<dyn Database>,
+    pub(crate) thread: ThreadId,
+    pub(crate) acts: Arc<Acts>,
+    pub(crate) accepted: Mutex<Vec<Accepted>>,
+    clock: Arc<dyn Clock>,
+    notifier: Arc<dyn Notifier>,
+    events: Arc<dyn EventLog>,
+    random: Mutex<StdRng>,
+    workers: Mutex<Vec<Process>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// A worker process.
+struct Process {
+    pause: Pause,
+    shutdown: CancellationToken,
+}
+
+impl World {
+    /// A world on `database` in which everything random follows `seed`.
+    pub(crate) fn new(database: Arc<dyn Database>, clock: Arc<dyn Clock>, seed: u64) -> Self {
+        let faults = if seed.is_multiple_of(3) { NO_FAULTS } else { Faults::SOME };
+        let notifier = Faulty::new(Arc::new(LocalNotifier::new()), faults, seed);
+        Self {
+            database,
+            thread: ThreadId::new(),
+            acts: Arc::default(),
+            accepted: Mutex::default(),
+            clock,
+            notifier: Arc::new(notifier),
+            events: Arc::new(LocalEventLog::default()),
+            random: Mutex::new(StdRng::seed_from_u64(seed)),
+            workers: Mutex::default(),
+            tasks: Mutex::new(JoinSet::new()),
+        }
+    }
+
+    /// A number from 0 to `most`.
+    pub(crate) fn draw(&self, most: u64) -> u64 {
+        self.random.lock().unwrap().random_range(0..=most)
+    }
+
+    /// Waits up to `most` milliseconds.
+    pub(crate) async fn jitter(&self, most: u64) {
+        let micros = self.draw(most * 1_000);
+        tokio::time::sleep(Duration::from_micros(micros)).await;
+    }
+
+    /// Starts another worker process.
+    pub(crate) fn start_worker(&self) {
+        let pause = Pause::new();
+        let way = Way {
+            delay: Duration::from_micros(self.draw(3_000)),
+            loss: if self.draw(2) == 0 { 0.03 } else { 0.0 },
+        };
+        let seed = self.draw(u64::MAX - 1);
+        let database = Slow::new(self.database.clone(), way, pause.clone(), seed);
+        let executor = Steps {
+            acts: self.acts.clone(),
+            pause: pause.clone(),
+            clock: self.clock.clone(),
+        };
+        let ports = Ports {
+            database: Arc::new(database),
+            notifier: self.notifier.clone(),
+            events: self.events.clone(),
+            registry: Registry::new([Arc::new(executor) as Arc<dyn runloom_core::executor::Executor>]),
+            time: Arc::new(Simulated::default()),
+        };
+        let shutdown = CancellationToken::new();
+        let worker = Worker::new(config(), ports);
+        self.tasks.lock().unwrap().spawn(worker.run(shutdown.clone()));
+        self.workers.lock().unwrap().push(Process { pause, shutdown });
+    }
+
+    /// Kills the worker process `index`: nothing of it ever moves again.
+    pub(crate) fn kill(&self, index: usize) {
+        self.workers.lock().unwrap()[index].pause.set(true);
+    }
+
+    /// Pauses the worker process `index` for so many milliseconds.
+    pub(crate) async fn freeze(&self, index: usize, millis: u64) {
+        let pause = self.workers.lock().unwrap()[index].pause.clone();
+        pause.set(true);
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        pause.set(false);
+    }
+
+    /// Asks the worker process `index` to end in order.
+    pub(crate) fn drain(&self, index: usize) {
+        self.workers.lock().unwrap()[index].shutdown.cancel();
+    }
+
+    async fn follow_up(&self, effects: Effects) {
+        // A gateway that dies between its commit and what must follow.
+        if self.draw(9) > 0 {
+            effects.carry_out(self.notifier.as_ref(), self.events.as_ref()).await;
+        }
+    }
+
+    /// Submits a run; `None` if it was rejected.
+    pub(crate) async fn submit(
+        &self,
+        strategy: MultitaskStrategy,
+        text: &str,
+        input: Json,
+        delay_millis: i64,
+    ) -> Option<RunId> {
+        let id = RunId::new();
+        let new = NewRun {
+            id,
+            thread_id: self.thread,
+            assistant: assistant(self.clock.as_ref()),
+            kwargs: RunKwargs { input: Some(input), ..RunKwargs::default() },
+            metadata: JsonMap::new(),
+            multitask_strategy: strategy,
+            delay: TimeDelta::milliseconds(delay_millis),
+            if_thread_missing: IfThreadMissing::Create,
+            policy: PartialPolicy::default(),
+            server_configurable: JsonMap::new(),
+        };
+        match self.database.submit_run(new).await.expect("the database answers") {
+            Submission::Rejected => None,
+            Submission::Accepted(_, effects) => {
+                let accepted = Accepted { id, text: text.to_owned(), strategy };
+                self.accepted.lock().unwrap().push(accepted);
+                self.follow_up(effects).await;
+                Some(id)
+            }
+        }
+    }
+
+    /// Asks for a run to be stopped; whether it was still in flight.
+    pub(crate) async fn cancel(&self, run: RunId, action: CancelAction) -> bool {
+        let request = CancelRequest {
+            selection: CancelSelection::Runs(self.thread, vec![run]),
+            action,
+            reason: "a user asked".to_owned(),
+        };
+        let cancelled = self.database.cancel_runs(request).await.expect("the database answers");
+        self.follow_up(cancelled.effects).await;
+        !cancelled.runs.is_empty()
+    }
+
+    /// Deletes the thread as the gateway does: asks until nothing of it executes.
+    pub(crate) async fn delete_thread(&self) {
+        use runloom_core::database::{DatabaseError, ThreadDeletion};
+        loop {
+            match self.database.delete_thread(self.thread).await {
+                Ok(ThreadDeletion::Deleted(effects)) => return self.follow_up(effects).await,
+                Ok(ThreadDeletion::Stopping(effects)) => self.follow_up(effects).await,
+                Err(DatabaseError::NotFound(_)) => return,
+                Err(error) => panic!("{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The status of a run; `None` if it is gone.
+    pub(crate) async fn status(&self, run: RunId) -> Option<RunStatus> {
+        let run = self.database.run(Some(self.thread), run).await.expect("the database answers");
+        run.map(|run| run.status)
+    }
+
+    /// Waits until every accepted run is over or gone.
+    pub(crate) async fn quiet(&self) {
+        loop {
+            let accepted = self.accepted.lock().unwrap().clone();
+            let mut in_flight = 0;
+            for run in &accepted {
+                let status = self.status(run.id).await;
+                in_flight += usize::from(status.is_some_and(|status| !status.is_terminal()));
+            }
+            if in_flight == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+const NO_FAULTS: Faults = Faults { lost: 0.0, doubled: 0.0, delayed: 0.0, refused: 0.0 };
+
+fn config() -> Config {
+    Config {
+        slots: 4,
+        lease: Duration::from_millis(400),
+        margin: Duration::from_millis(40),
+        poll: Duration::from_millis(50),
+        hint_age: Duration::from_millis(50),
+        sweep: Duration::from_millis(50),
+        grace: Duration::from_millis(100),
+        drain: Duration::from_millis(100),
+        retry_first: Duration::from_millis(20),
+        retry_longest: Duration::from_millis(100),
+        call_timeout: Duration::from_millis(100),
+        ..Config::default()
+    }
+}
+
+fn assistant(clock: &dyn Clock) -> Assistant {
+    Assistant {
+        id: AssistantId::of_graph(&GRAPH.into()),
+        graph_id: GRAPH.into(),
+        config: JsonMap::new(),
+        context: JsonMap::new(),
+        created_at: clock.now(),
+        updated_at: clock.now(),
+        metadata: JsonMap::new(),
+        version: 1,
+        name: GRAPH.to_owned(),
+        description: None,
+    }
+}
+
+/// The clock of a world.
+pub(crate) fn clock() -> Arc<dyn Clock> {
+    Arc::new(TokioClock::start())
+}
+
+/// An SQLite database of its own.
+pub(crate) async fn sqlite(clock: Arc<dyn Clock>) -> Arc<dyn Database> {
+    let opened = Sqlite::open(Location::Memory, clock, runloom_sqlite::Config::default());
+    Arc::new(opened.await.expect("a database"))
+}
