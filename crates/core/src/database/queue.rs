@@ -102,8 +102,11 @@ pub trait Queue: Send + Sync + 'static {
         next: Option<ClaimId>,
     ) -> Result<Settled, DatabaseError>;
 
-    /// Frees threads held by workers whose lease ran out, at most `limit` of them: a run that was
-    /// asked to stop is stopped, another goes back to pending or, with no attempt left, fails.
+    /// Frees threads held by workers whose lease ran out, at most `limit` of them. A run that was to
+    /// be rolled back is discarded. Any other goes back to pending if it has an attempt left, even if
+    /// it was to be interrupted: another worker then sees to its input and to what the lost one left.
+    /// With no attempt left it is interrupted, or it fails.
+    ///
     /// Looks at who holds a thread, not at the moment a lease ends, so nothing can slip through.
     async fn sweep(&self, limit: u32) -> Result<Sweep, DatabaseError>;
 
