@@ -1,6 +1,7 @@
 //! What the tests of the other crates stand on: the model of the database, conformance suites,
 //! doubles and checks. Never shipped.
 
+pub mod conformance;
 pub mod doubles;
 pub mod history;
 pub mod memory;

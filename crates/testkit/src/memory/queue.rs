@@ -239,11 +239,13 @@ impl Memory {
         let queued = row.row(holder.run)?;
         match queued.run.cancel {
             Some(CancelAction::Rollback) => row.discard(holder.run),
+            // A run that was to be interrupted, too, goes to another worker: what the lost one left
+            // must be mended, and its input must not be lost.
+            _ if self.has_attempts_left(queued.run.attempt, queued.handed_back) => {
+                row.change(holder.run, Transition::Release, now)?.worker_id = None;
+            }
             Some(CancelAction::Interrupt) => {
                 row.end(holder.run, Transition::Interrupt, None, now)?;
-            }
-            None if self.has_attempts_left(queued.run.attempt, queued.handed_back) => {
-                row.change(holder.run, Transition::Release, now)?.worker_id = None;
             }
             None => {
                 let error = Some(RunError::worker_lost());
