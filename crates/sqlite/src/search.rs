@@ -1,0 +1,212 @@
+//! Searches with conditions that may or may not be there.
+//!
+//! SQL narrows down and orders; what JSON contains is decided by [`map_contains`] on the rows that
+//! are left, so that the answer is the same on every database.
+
+use futures::TryStreamExt;
+use runloom_core::ids::{AssistantId, ThreadId};
+use runloom_core::json::{Json as RawJson, JsonMap};
+use runloom_core::search::{
+    AssistantFilter, AssistantSort, Page, SortOrder, ThreadFilter, ThreadSort, map_contains,
+};
+use serde_json::Value;
+use sqlx::sqlite::SqliteRow;
+use sqlx::types::{Json, Text, Uuid};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+
+use crate::error::Result;
+
+/// The threads that match, in order.
+pub(crate) async fn threads(
+    db: &mut SqliteConnection,
+    filter: &ThreadFilter,
+    (key, order): (ThreadSort, SortOrder),
+    page: Page,
+) -> Result<Vec<ThreadId>> {
+    let mut query = thread_query(filter);
+    let key = match key {
+        ThreadSort::ThreadId => "t.id",
+        ThreadSort::Status => "t.status",
+        ThreadSort::CreatedAt => "t.created_at",
+        ThreadSort::UpdatedAt => "t.updated_at",
+        ThreadSort::StateUpdatedAt => "t.state_updated_at",
+    };
+    push_order(&mut query, key, "t.id", order);
+    let matching = |row: &SqliteRow| thread_matches(row, filter);
+    let found = scan(db, query, page, matching).await?;
+    Ok(found.into_iter().map(ThreadId).collect())
+}
+
+/// How many threads match.
+pub(crate) async fn count_threads(db: &mut SqliteConnection, filter: &ThreadFilter) -> Result<u64> {
+    let matching = |row: &SqliteRow| thread_matches(row, filter);
+    count(db, thread_query(filter), matching).await
+}
+
+/// The assistants that match, in order.
+pub(crate) async fn assistants(
+    db: &mut SqliteConnection,
+    filter: &AssistantFilter,
+    (key, order): (AssistantSort, SortOrder),
+    page: Page,
+) -> Result<Vec<AssistantId>> {
+    let mut query = assistant_query(filter);
+    let key = match key {
+        AssistantSort::AssistantId => "a.id",
+        AssistantSort::CreatedAt => "a.created_at",
+        AssistantSort::UpdatedAt => "a.updated_at",
+        AssistantSort::Name => "v.name",
+        AssistantSort::GraphId => "v.graph_id",
+    };
+    push_order(&mut query, key, "a.id", order);
+    let matching = |row: &SqliteRow| assistant_matches(row, filter);
+    let found = scan(db, query, page, matching).await?;
+    Ok(found.into_iter().map(AssistantId).collect())
+}
+
+/// How many assistants match.
+pub(crate) async fn count_assistants(
+    db: &mut SqliteConnection,
+    filter: &AssistantFilter,
+) -> Result<u64> {
+    let matching = |row: &SqliteRow| assistant_matches(row, filter);
+    count(db, assistant_query(filter), matching).await
+}
+
+type Query = QueryBuilder<Sqlite>;
+
+/// Ids and metadata of threads, and their values where a condition needs them.
+fn thread_query(filter: &ThreadFilter) -> Query {
+    let mut query = QueryBuilder::new("select t.id, t.metadata");
+    if filter.values.is_empty() {
+        query.push(" from threads t where true");
+    } else {
+        query.push(
+            r#", v."values" from threads t join thread_values v on v.thread_id = t.id where true"#,
+        );
+    }
+    if let Some(ids) = &filter.ids {
+        query.push(" and t.id in (");
+        let mut list = query.separated(", ");
+        for id in ids {
+            list.push_bind(id.0);
+        }
+        query.push(")");
+    }
+    if let Some(status) = filter.status {
+        query.push(" and t.status = ").push_bind(Text(status));
+    }
+    push_texts(&mut query, "t.metadata", &filter.metadata);
+    if !filter.values.is_empty() {
+        push_texts(&mut query, r#"v."values""#, &filter.values);
+    }
+    query
+}
+
+fn thread_matches(row: &SqliteRow, filter: &ThreadFilter) -> Result<bool> {
+    Ok(has(row, "metadata", &filter.metadata)?
+        && (filter.values.is_empty() || has(row, "values", &filter.values)?))
+}
+
+/// Ids, metadata and names of assistants.
+fn assistant_query(filter: &AssistantFilter) -> Query {
+    let mut query = QueryBuilder::new(
+        "select a.id, v.metadata, v.name from assistants a
+        join assistant_versions v on v.assistant_id = a.id and v.version = a.version where true",
+    );
+    if let Some(graph) = &filter.graph_id {
+        query.push(" and v.graph_id = ").push_bind(graph.0.clone());
+    }
+    push_texts(&mut query, "v.metadata", &filter.metadata);
+    query
+}
+
+fn assistant_matches(row: &SqliteRow, filter: &AssistantFilter) -> Result<bool> {
+    // Not left to SQL, which knows the cases of ASCII only.
+    let is_named = match &filter.name {
+        Some(part) => {
+            let name: String = row.try_get("name")?;
+            name.to_lowercase().contains(&part.to_lowercase())
+        }
+        None => true,
+    };
+    Ok(is_named && has(row, "metadata", &filter.metadata)?)
+}
+
+/// Whether the JSON object in a column contains `part`.
+fn has(row: &SqliteRow, column: &str, part: &JsonMap) -> Result<bool> {
+    if part.is_empty() {
+        return Ok(true);
+    }
+    let whole: Json<RawJson> = row.try_get(column)?;
+    let whole = whole.0.to_value();
+    Ok(whole
+        .as_object()
+        .is_some_and(|whole| map_contains(whole, part)))
+}
+
+/// Adds what must hold of a row for its JSON object to contain the texts that stand in `part` under
+/// plain keys: the text itself, or a list, which may contain it.
+fn push_texts(query: &mut Query, column: &'static str, part: &JsonMap) {
+    let is_plain = |key: &str| {
+        let mut letters = key.chars();
+        letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+    };
+    for (key, value) in part {
+        let Value::String(text) = value else {
+            continue;
+        };
+        if !is_plain(key) || text.contains('\0') {
+            continue;
+        }
+        let path = format!("$.\"{key}\"");
+        query.push(" and (json_extract(").push(column).push(", ");
+        query.push_bind(path.clone()).push(") = ");
+        query.push_bind(text.clone());
+        query.push(" or json_type(").push(column).push(", ");
+        query.push_bind(path).push(") = 'array')");
+    }
+}
+
+fn push_order(query: &mut Query, key: &'static str, tie: &'static str, order: SortOrder) {
+    let direction = match order {
+        SortOrder::Asc => " asc",
+        SortOrder::Desc => " desc",
+    };
+    query.push(" order by ").push(key).push(direction);
+    query.push(", ").push(tie).push(direction);
+}
+
+/// The ids of the rows that match, as far as they are on the page.
+async fn scan(
+    db: &mut SqliteConnection,
+    mut query: Query,
+    page: Page,
+    matches: impl Fn(&SqliteRow) -> Result<bool>,
+) -> Result<Vec<Uuid>> {
+    let mut rows = query.build().fetch(db);
+    let (mut found, mut skip) = (Vec::new(), page.offset);
+    while found.len() < page.limit as usize
+        && let Some(row) = rows.try_next().await?
+    {
+        match (matches(&row)?, skip) {
+            (false, _) => {}
+            (true, 0) => found.push(row.try_get("id")?),
+            (true, _) => skip -= 1,
+        }
+    }
+    Ok(found)
+}
+
+async fn count(
+    db: &mut SqliteConnection,
+    mut query: Query,
+    matches: impl Fn(&SqliteRow) -> Result<bool>,
+) -> Result<u64> {
+    let mut rows = query.build().fetch(db);
+    let mut count = 0;
+    while let Some(row) = rows.try_next().await? {
+        count += u64::from(matches(&row)?);
+    }
+    Ok(count)
+}
