@@ -43,6 +43,22 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    /// The name under which clients see the error, after OpenAI's own names where there are any.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::RateLimited { .. } => "RateLimitError",
+            Self::QuotaExceeded(_) => "QuotaExceededError",
+            Self::Unauthorized(_) => "AuthenticationError",
+            Self::ContextTooLong(_) => "ContextLengthError",
+            Self::Rejected(_) => "BadRequestError",
+            Self::Unavailable(_) => "APIConnectionError",
+            Self::Interrupted(_) => "IncompleteAnswerError",
+            Self::Silent(_) => "APITimeoutError",
+            Self::Malformed(_) => "MalformedAnswerError",
+            Self::Settings(_) => "ModelSettingsError",
+        }
+    }
+
     /// Whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
