@@ -23,6 +23,8 @@ mod rows;
 mod runs;
 mod search;
 mod stops;
+#[cfg(test)]
+mod tests;
 mod threads;
 
 use std::path::PathBuf;

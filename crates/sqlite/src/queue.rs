@@ -187,7 +187,7 @@ async fn sweep(change: &mut Change<'_>, limit: u32) -> Result<Sweep> {
         where worker_id is not null and not exists (
             select 1 from workers w where w.id = threads.worker_id and w.dead = 0
         )
-        order by id limit ?",
+        order by worker_id limit ?",
         limit
     );
     let mut sweep = Sweep::default();

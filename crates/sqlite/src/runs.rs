@@ -182,11 +182,14 @@ pub(crate) async fn load(db: &mut SqliteConnection, id: RunId) -> Result<Option<
 pub(crate) async fn in_flight(db: &mut SqliteConnection, thread: ThreadId) -> Result<Vec<RunRow>> {
     let rows = sqlx::query_as!(
         RunColumns,
-        "select * from runs where thread_id = ? and status in ('pending', 'running') order by seq",
+        "select * from runs where thread_id = ? and status in ('pending', 'running')",
         thread.0
     );
-    let rows = rows.fetch_all(db).await?;
-    Ok(rows.into_iter().map(RunRow::from).collect())
+    let rows = rows.fetch_all(db).await?.into_iter();
+    let mut rows: Vec<_> = rows.map(RunRow::from).collect();
+    // Not left to SQL, which would walk through all runs that the thread ever had.
+    rows.sort_by_key(|row| row.run.seq);
+    Ok(rows)
 }
 
 /// The run to be claimed next, if it is due: the first in the queue, unless it waits for another

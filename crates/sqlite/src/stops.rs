@@ -1,11 +1,12 @@
 //! Stopping runs, the way the rules of admission say.
 
+use chrono::{DateTime, Utc};
 use runloom_core::admission::{InFlight, Origin, Stop, stop};
 use runloom_core::bus::Signal;
 use runloom_core::database::{CancelRequest, Cancelled};
 use runloom_core::effects::Effects;
 use runloom_core::ids::{RunId, ThreadId};
-use runloom_core::run::{CancelAction, Transition};
+use runloom_core::run::{CancelAction, Run, Transition};
 use runloom_core::search::CancelSelection;
 
 use crate::connections::Change;
@@ -21,6 +22,16 @@ pub(crate) struct Asker {
     pub(crate) reason: Option<String>,
 }
 
+impl Asker {
+    /// Notes on the run how it is to stop, who wants it, and why.
+    fn note(&self, run: &mut Run, action: CancelAction, now: DateTime<Utc>) {
+        run.updated_at = now;
+        run.cancel = Some(action);
+        run.cancel_reason = self.reason.clone().or(run.cancel_reason.take());
+        run.superseded_by = self.superseded_by.or(run.superseded_by);
+    }
+}
+
 /// Carries out what the rules say about stopping a run of `thread`.
 pub(crate) async fn carry_out(
     change: &mut Change<'_>,
@@ -31,18 +42,14 @@ pub(crate) async fn carry_out(
 ) -> Result<Effects> {
     let now = change.now;
     let mut effects = Effects::default();
-    if stop == Stop::Discard {
-        discard(change, &row).await?;
-        effects.changes.push(row.told_gone());
-        return Ok(effects);
-    }
-    row.run.updated_at = now;
-    row.run.cancel_reason = asker.reason.clone().or(row.run.cancel_reason.take());
-    row.run.superseded_by = asker.superseded_by.or(row.run.superseded_by);
-    row.run.cancel = Some(CancelAction::Interrupt);
     match stop {
+        Stop::Discard => {
+            discard(change, &row).await?;
+            effects.changes.push(row.told_gone());
+            return Ok(effects);
+        }
         Stop::Signal(action) => {
-            row.run.cancel = Some(action);
+            asker.note(&mut row.run, action, now);
             let holder = thread.holder.filter(|holder| holder.run_id == row.run.id);
             effects.signals.extend(holder.map(|holder| {
                 let signal = Signal {
@@ -54,14 +61,15 @@ pub(crate) async fn carry_out(
             }));
         }
         Stop::Visit => {
+            asker.note(&mut row.run, CancelAction::Interrupt, now);
             row.run.created_at = row.run.created_at.min(now);
             row.not_before = row.not_before.min(now);
         }
         Stop::End => {
+            asker.note(&mut row.run, CancelAction::Interrupt, now);
             row.apply(Transition::Interrupt, now)?;
             effects.changes.push(row.told());
         }
-        Stop::Discard => {}
     }
     runs::store(change, &row).await?;
     Ok(effects)

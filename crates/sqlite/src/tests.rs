@@ -1,0 +1,139 @@
+//! What becomes of a database that cannot be written, and of callers that go away.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use runloom_core::clock::SystemClock;
+use runloom_core::database::{DatabaseError, Items, Threads};
+use runloom_core::ids::ThreadId;
+use runloom_core::json::{Json, JsonMap};
+use runloom_core::thread::{IfExists, NewThread};
+use sqlx::AssertSqlSafe;
+use tempfile::TempDir;
+
+use crate::{Config, Location, Sqlite};
+
+async fn open() -> (Sqlite, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let location = Location::Folder(folder.path().to_owned());
+    let database = Sqlite::open(location, Arc::new(SystemClock), Config::default()).await;
+    (database.unwrap(), folder)
+}
+
+/// Sets a pragma on the connection that writes.
+async fn set(database: &Sqlite, pragma: &str) {
+    let mut writer = database.writer().await.unwrap();
+    let sql = AssertSqlSafe(format!("pragma {pragma}"));
+    sqlx::query(sql).execute(&mut *writer).await.unwrap();
+}
+
+async fn put(database: &Sqlite, key: &str, kilobytes: usize) -> Result<(), DatabaseError> {
+    let value = Json::of(&"x".repeat(kilobytes * 1_024)).unwrap();
+    database.put_item(&["notes".to_owned()], key, value).await
+}
+
+fn unavailable(result: Result<(), DatabaseError>) -> String {
+    match result {
+        Err(DatabaseError::Unavailable(text)) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named_and_survived() {
+    let (database, _folder) = open().await;
+    put(&database, "before", 1).await.unwrap();
+    for attempt in 0..3 {
+        // SQLite raises a limit below the present size to that size.
+        set(&database, "max_page_count = 1").await;
+        let text = unavailable(put(&database, "too much", 500).await);
+        assert_eq!(text, "the disk is full", "attempt {attempt}");
+    }
+    let namespace = ["notes".to_owned()];
+    assert!(database.item(&namespace, "before").await.unwrap().is_some());
+    assert!(
+        database
+            .item(&namespace, "too much")
+            .await
+            .unwrap()
+            .is_none()
+    );
+
+    set(&database, "max_page_count = 100000").await;
+    put(&database, "after", 500).await.unwrap();
+    assert!(database.item(&namespace, "after").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_read_only_file_is_named_and_can_be_read() {
+    let (database, _folder) = open().await;
+    put(&database, "before", 1).await.unwrap();
+    set(&database, "query_only = on").await;
+    let text = unavailable(put(&database, "refused", 1).await);
+    assert_eq!(text, "the database file is read-only");
+    let namespace = ["notes".to_owned()];
+    assert!(database.item(&namespace, "before").await.unwrap().is_some());
+    assert!(
+        database
+            .item(&namespace, "refused")
+            .await
+            .unwrap()
+            .is_none()
+    );
+
+    set(&database, "query_only = off").await;
+    put(&database, "after", 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_transaction_that_sqlite_ended_does_not_wedge_the_next_one() {
+    let (database, _folder) = open().await;
+    let mut writer = database.writer().await.unwrap();
+    let mut change = database.change(&mut writer).await.unwrap();
+    sqlx::query("rollback").execute(&mut *change).await.unwrap();
+    drop(change);
+    drop(writer);
+    put(&database, "after", 1).await.unwrap();
+}
+
+/// A caller that goes away at any point leaves all or nothing, and the next one is served.
+#[tokio::test]
+async fn a_change_that_is_dropped_half_way_leaves_nothing_half_done() {
+    let (database, _folder) = open().await;
+    let (mut dropped, mut finished) = (0, 0);
+    for polls in 0..40 {
+        let new = NewThread {
+            id: ThreadId::new(),
+            metadata: JsonMap::new(),
+            if_exists: IfExists::Raise,
+        };
+        let id = new.id;
+        let done = polled_so_often(database.create_thread(new), polls).await;
+        // The caller cannot know, but what is there must be whole and the lock free.
+        put(&database, "next", 1).await.unwrap();
+        let there = database.thread(id).await.unwrap().is_some();
+        assert!(there || !done, "an answered change is there");
+        finished += u32::from(done);
+        dropped += u32::from(!done);
+    }
+    assert!(
+        dropped > 0 && finished > 0,
+        "{dropped} dropped, {finished} finished"
+    );
+}
+
+/// Whether the future is ready before it has been polled so many times; it is dropped then.
+async fn polled_so_often(future: impl Future, polls: u32) -> bool {
+    let mut future = pin!(future);
+    let mut count = 0;
+    poll_fn(|context| {
+        if count == polls {
+            return Poll::Ready(false);
+        }
+        count += 1;
+        future.as_mut().poll(context).map(|_| true)
+    })
+    .await
+}
