@@ -38,4 +38,5 @@ macro_rules! suite {
     };
 }
 
+pub mod bus;
 pub mod database;

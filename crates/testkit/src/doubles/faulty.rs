@@ -175,3 +175,86 @@ impl Notifier for Faulty {
         self.inner.changes(thread).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+    use futures::executor::block_on;
+    use futures::stream;
+
+    use super::*;
+
+    /// Keeps the wake-ups that get through.
+    #[derive(Default)]
+    struct Recorder(Mutex<Vec<ThreadId>>);
+
+    #[async_trait]
+    impl Notifier for Recorder {
+        async fn wake(&self, thread: ThreadId) -> Result<(), BusError> {
+            self.0.lock().unwrap().push(thread);
+            Ok(())
+        }
+
+        async fn wakes(&self, _: usize, _: Duration) -> Result<Vec<ThreadId>, BusError> {
+            Ok(Vec::new())
+        }
+
+        async fn signal(&self, _: WorkerId, _: Signal, _: Duration) -> SignalReply {
+            SignalReply::Unknown
+        }
+
+        async fn signals(&self, _: WorkerId) -> Result<BoxStream<'static, Delivery>, BusError> {
+            Ok(stream::empty().boxed())
+        }
+
+        async fn announce(&self, _: RunChange) -> Result<(), BusError> {
+            Ok(())
+        }
+
+        async fn changes(&self, _: ThreadId) -> Result<BoxStream<'static, RunChange>, BusError> {
+            Ok(stream::empty().boxed())
+        }
+    }
+
+    fn threads() -> Vec<ThreadId> {
+        (0..100_u128)
+            .map(|n| uuid::Uuid::from_u128(n).into())
+            .collect()
+    }
+
+    /// What gets through of a hundred wake-ups, and how many were refused.
+    fn sent(faults: Faults, seed: u64) -> (Vec<ThreadId>, usize) {
+        let recorder = Arc::new(Recorder::default());
+        let notifier = Faulty::new(recorder.clone(), faults, seed);
+        let wake = |thread: &ThreadId| block_on(notifier.wake(*thread)).is_err();
+        let refused = threads().iter().filter(|thread| wake(thread)).count();
+        let through = recorder.0.lock().unwrap().clone();
+        (through, refused)
+    }
+
+    #[test]
+    fn faults_follow_from_the_seed() {
+        assert_eq!(sent(Faults::SOME, 7), sent(Faults::SOME, 7));
+        assert_ne!(sent(Faults::SOME, 7), sent(Faults::SOME, 8));
+    }
+
+    #[test]
+    fn each_kind_of_fault_happens() {
+        let (through, refused) = sent(Faults::SOME, 1);
+        let times = |thread: &ThreadId| through.iter().filter(|sent| *sent == thread).count();
+        let times: Vec<_> = threads().iter().map(times).collect();
+        assert!(times.contains(&0) && times.contains(&1) && times.contains(&2));
+        assert!(!through.is_sorted(), "some come late");
+        assert!(refused > 0);
+        assert_eq!(sent(Faults::ALL_LOST, 1), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn without_faults_everything_comes_through() {
+        let none = Faults {
+            lost: 0.0,
+            ..Faults::ALL_LOST
+        };
+        assert_eq!(sent(none, 1), (threads(), 0));
+    }
+}

@@ -1,0 +1,120 @@
+//! Wake-ups.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::future::join_all;
+use futures::poll;
+use runloom_core::ids::ThreadId;
+
+use super::scene::{BusFixture, Done, PATIENCE};
+
+/// Takes wake-ups one by one until `count` have come.
+async fn take(f: &BusFixture, count: usize) -> Result<Vec<ThreadId>, runloom_core::bus::BusError> {
+    let mut taken = Vec::new();
+    while taken.len() < count {
+        let more = f.notifier.wakes(count - taken.len(), PATIENCE).await?;
+        assert!(!more.is_empty(), "{} of {count} wake-ups came", taken.len());
+        taken.extend(more);
+    }
+    Ok(taken)
+}
+
+pub(super) async fn a_wake_up_is_heard(f: BusFixture) -> Done {
+    let thread = ThreadId::new();
+    f.notifier.wake(thread).await?;
+    assert_eq!(take(&f, 1).await?, [thread]);
+    Ok(())
+}
+
+pub(super) async fn a_pull_that_waits_is_woken(f: BusFixture) -> Done {
+    let thread = ThreadId::new();
+    let mut pull = pin!(f.notifier.wakes(1, PATIENCE));
+    assert!(poll!(&mut pull).is_pending());
+    f.notifier.wake(thread).await?;
+    assert_eq!(pull.await?, [thread]);
+    Ok(())
+}
+
+pub(super) async fn a_pull_gives_up_after_its_wait(f: BusFixture) -> Done {
+    let none = f.notifier.wakes(5, Duration::from_millis(20)).await?;
+    assert_eq!(none, []);
+    Ok(())
+}
+
+pub(super) async fn a_pull_takes_no_more_than_it_asked_for(f: BusFixture) -> Done {
+    let threads: BTreeSet<_> = (0..5).map(|_| ThreadId::new()).collect();
+    for thread in &threads {
+        f.notifier.wake(*thread).await?;
+    }
+    let mut taken = BTreeSet::new();
+    while taken.len() < threads.len() {
+        let some = f.notifier.wakes(2, PATIENCE).await?;
+        assert!((1..=2).contains(&some.len()), "{some:?}");
+        taken.extend(some);
+    }
+    assert_eq!(taken, threads);
+    Ok(())
+}
+
+pub(super) async fn each_wake_up_goes_to_one_of_many_pulls(f: BusFixture) -> Done {
+    let threads: BTreeSet<_> = (0..40).map(|_| ThreadId::new()).collect();
+    let pull = async |_| {
+        let mut taken = Vec::new();
+        loop {
+            let more = f.notifier.wakes(3, Duration::from_millis(500)).await?;
+            if more.is_empty() {
+                return Ok::<_, runloom_core::bus::BusError>(taken);
+            }
+            taken.extend(more);
+        }
+    };
+    let pulls = join_all((0..4).map(pull));
+    let wake_all = async {
+        for thread in &threads {
+            f.notifier.wake(*thread).await?;
+        }
+        Ok::<_, runloom_core::bus::BusError>(())
+    };
+    let (pulls, woken) = tokio::join!(pulls, wake_all);
+    woken?;
+    let mut taken = Vec::new();
+    for pull in pulls {
+        taken.extend(pull?);
+    }
+    assert_eq!(taken.len(), threads.len(), "each is taken once");
+    assert_eq!(taken.into_iter().collect::<BTreeSet<_>>(), threads);
+    Ok(())
+}
+
+pub(super) async fn a_pull_that_was_dropped_takes_nothing_with_it(f: BusFixture) -> Done {
+    let threads = [ThreadId::new(), ThreadId::new()];
+    {
+        let mut early = pin!(f.notifier.wakes(5, PATIENCE));
+        assert!(poll!(&mut early).is_pending());
+    }
+    f.notifier.wake(threads[0]).await?;
+    assert_eq!(take(&f, 1).await?, threads[..1]);
+    {
+        // Dropped when there is something to take and it was not looked at yet.
+        let mut late = pin!(f.notifier.wakes(5, PATIENCE));
+        assert!(poll!(&mut late).is_pending());
+        f.notifier.wake(threads[1]).await?;
+    }
+    assert_eq!(take(&f, 1).await?, threads[1..]);
+    Ok(())
+}
+
+pub(super) async fn of_two_waiting_pulls_the_one_that_stays_is_served(f: BusFixture) -> Done {
+    let thread = ThreadId::new();
+    let mut stays = pin!(f.notifier.wakes(1, PATIENCE));
+    {
+        let mut goes = pin!(f.notifier.wakes(1, PATIENCE));
+        assert!(poll!(&mut goes).is_pending());
+        assert!(poll!(&mut stays).is_pending());
+        f.notifier.wake(thread).await?;
+    }
+    assert_eq!(stays.await?, [thread]);
+    Ok(())
+}
