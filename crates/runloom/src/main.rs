@@ -1,0 +1,5 @@
+//! The binary: the demo agent, served.
+
+fn main() -> anyhow::Result<()> {
+    runloom::Runloom::with_demo().main()
+}

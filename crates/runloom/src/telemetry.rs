@@ -1,0 +1,21 @@
+//! Logs: set up once, written to standard error, so that standard output stays for people.
+
+use anyhow::Context as _;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::LogFormat;
+
+/// Starts to write log lines that pass `filter`.
+pub(crate) fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter).context("--log")?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    started
+        .map_err(|error| anyhow::anyhow!(error))
+        .context("cannot start logging")
+}
