@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::channel::Channel;
+use crate::channel::{Channel, UpdateError};
 use crate::command::Goto;
 use crate::error::NodeError;
 use crate::node::{Input, Node};
@@ -70,6 +70,14 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
+    /// The update of channel `name` in the form in which it is stored.
+    pub(crate) fn normalised(&self, name: &str, update: Value) -> Result<Value, UpdateError> {
+        match self.channels.get(name) {
+            Some(channel) => channel.normalised(name, update),
+            None => Err(UpdateError::UnknownChannel(name.to_owned())),
+        }
+    }
+
     pub(crate) fn takes_input(&self, channel: &str) -> bool {
         let named = |names: &Vec<String>| names.iter().any(|name| name == channel);
         self.inputs

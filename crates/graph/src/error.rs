@@ -13,6 +13,9 @@ pub enum BuildError {
     /// Two nodes have the same name.
     #[error("there are two nodes named {0:?}")]
     DoubleNode(String),
+    /// Two tools of an agent have the same name.
+    #[error("there are two tools named {0:?}")]
+    DoubleTool(String),
     /// A node has the name of a channel.
     #[error("{0:?} is both a node and a channel")]
     NodeNamedLikeChannel(String),
@@ -61,13 +64,24 @@ pub(crate) struct Failure {
     pub(crate) message: String,
 }
 
+impl Failure {
+    pub(crate) fn new(kind: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            kind: kind.into(),
+            message: message.into(),
+        }
+    }
+
+    /// In one line, as states and events show it.
+    pub(crate) fn shown(&self) -> String {
+        format!("{}('{}')", self.kind, self.message)
+    }
+}
+
 impl NodeError {
     /// A failure of the kind that clients see, such as `ValueError`.
     pub fn new(kind: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::from(Failure {
-            kind: kind.into(),
-            message: message.into(),
-        })
+        Self(Box::new(Reason::Failed(Failure::new(kind, message))))
     }
 
     /// The run is being stopped; what the node does from now on has no effect.
@@ -92,6 +106,10 @@ impl NodeError {
             Reason::Interrupted(_) => "GraphInterrupt",
             Reason::Cancelled | Reason::Drained => "CancelledError",
         }
+    }
+
+    pub(crate) fn drained() -> Self {
+        Self(Box::new(Reason::Drained))
     }
 
     pub(crate) fn interrupted(interrupts: Vec<Interrupt>) -> Self {

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use runloom_core::executor::GraphSchemas;
 use runloom_core::json::Json;
 
-use crate::compiled::Graph;
+use crate::compiled::{CompiledGraph, Graph};
+use crate::node::Node;
 
 /// The schema of `T`.
 pub(crate) fn schema_of<T: JsonSchema>() -> Value {
@@ -33,6 +34,34 @@ pub(crate) fn schemas(graph: &Graph) -> GraphSchemas {
         config_schema: given.config.as_ref().map(Json::from_value),
         context_schema: given.context.as_ref().map(Json::from_value),
     }
+}
+
+/// The schemas of the graphs in nodes, by namespace; of all levels if `recurse`.
+pub(crate) fn subgraphs(graph: &CompiledGraph, recurse: bool) -> Vec<(String, GraphSchemas)> {
+    let mut found = Vec::new();
+    for (name, node) in nodes(graph) {
+        let Some(subgraph) = node.as_subgraph() else {
+            continue;
+        };
+        found.push((name.to_owned(), schemas(subgraph.graph.parts())));
+        if recurse {
+            let inner = subgraphs(&subgraph.graph, true);
+            found.extend(
+                inner
+                    .into_iter()
+                    .map(|(ns, of)| (format!("{name}|{ns}"), of)),
+            );
+        }
+    }
+    found
+}
+
+fn nodes(graph: &CompiledGraph) -> impl Iterator<Item = (&str, &Node)> {
+    let parts = graph.parts();
+    parts
+        .order
+        .iter()
+        .map(|name| (name.as_str(), &parts.nodes[name]))
 }
 
 fn of_channels(graph: &Graph) -> Value {

@@ -47,7 +47,7 @@ impl NodeContext {
         }
         Err(NodeError::interrupted(vec![Interrupt {
             value: value.into(),
-            id: interrupt_id(&self.task.ns, index),
+            id: interrupt_id(&self.task.slot.ns, index),
         }]))
     }
 }

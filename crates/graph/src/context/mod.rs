@@ -63,12 +63,12 @@ impl NodeContext {
 
     /// The node's name.
     pub fn node(&self) -> &str {
-        &self.task.name
+        &self.task.slot.name
     }
 
     /// The task: the same whenever this node runs again from the same checkpoint.
     pub fn task_id(&self) -> &str {
-        &self.task.id
+        &self.task.slot.id
     }
 
     /// The superstep.

@@ -17,9 +17,9 @@ use runloom_core::json::JsonMap;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
-pub(crate) use events::{EventSink, Pump};
+pub(crate) use events::{Closing, EventSink, Pump};
 pub(crate) use stop::{Stop, watch};
-pub(crate) use store::{Service, Store, StoreError};
+pub(crate) use store::{Store, StoreError, Ticket};
 
 use crate::stream::Modes;
 

@@ -1,5 +1,7 @@
 //! How the parts of an attempt learn that it should stop.
 
+use std::convert::Infallible;
+
 use runloom_core::executor::{StopKind, StopSignal};
 use tokio_util::sync::CancellationToken;
 
@@ -34,12 +36,13 @@ impl Stop {
 }
 
 /// Takes in whatever the signal says. Never ends: poll it beside what it stops.
-pub(crate) async fn watch(mut signal: StopSignal, stop: Stop) {
+pub(crate) async fn watch(mut signal: StopSignal, stop: Stop) -> Infallible {
     loop {
         let kind = *signal.borrow_and_update();
         stop.note(kind);
         if signal.changed().await.is_err() {
-            std::future::pending::<()>().await;
+            // Nobody is left who could ask.
+            return std::future::pending().await;
         }
     }
 }

@@ -97,20 +97,21 @@ impl Store {
         }
     }
 
+    /// Becomes ready when all that was queued until now is stored.
+    pub(crate) fn ticket(&self) -> Ticket {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Request::Flush(reply));
+        Ticket(answer)
+    }
+
     /// Waits until all that was queued is stored.
     pub(crate) async fn flush(&self) -> Result<(), StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Request::Flush(reply), answer).await
+        self.ticket().wait().await
     }
 
     /// Takes nothing more. The service ends once all that was queued is stored.
     pub(crate) fn close(&self) {
         self.tell(Request::Close);
-    }
-
-    /// Why nothing can be stored any more, if so.
-    pub(crate) fn failure(&self) -> Option<&StoreError> {
-        self.failure.get()
     }
 
     /// Trips when nothing can be stored any more.
@@ -130,6 +131,16 @@ impl Store {
     ) -> Result<T, StoreError> {
         self.tell(request);
         answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+/// A point in the queue.
+pub(crate) struct Ticket(oneshot::Receiver<Result<(), StoreError>>);
+
+impl Ticket {
+    /// Waits until all that was queued before is stored.
+    pub(crate) async fn wait(self) -> Result<(), StoreError> {
+        self.0.await.unwrap_or(Err(StoreError::Closed))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Events in the forms that clients read.
 
+mod checkpoints;
+mod events;
 mod messages;
 mod modes;
 

@@ -1,34 +1,38 @@
 //! Tasks: nodes as they run in one superstep.
 
+mod execute;
+mod subgraph;
+
+use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use runloom_core::ids::CheckpointId;
 use runloom_core::json::JsonMap;
 use serde_json::Value;
 
-use crate::node::{Input, Values};
+pub(crate) use execute::{Ended, execute};
+
+use crate::node::Values;
 use crate::run::Run;
+use crate::state::Slot;
 
 /// One node's part of one superstep.
 pub(crate) struct Task {
-    /// Derived from the checkpoint and the task's place, so that it is the same when the superstep
-    /// runs again.
-    pub(crate) id: String,
-    /// The node.
-    pub(crate) name: String,
-    /// The task's place in the graph.
-    pub(crate) path: Vec<Value>,
-    /// Why it runs.
-    pub(crate) triggers: Vec<String>,
+    /// Its place.
+    pub(crate) slot: Slot,
     /// The superstep.
     pub(crate) step: i64,
     /// The namespace of its graph, in parts.
     pub(crate) graph_ns: Vec<String>,
-    /// Its own namespace, where the checkpoints of its subgraph are.
-    pub(crate) ns: String,
-    /// What the node gets.
-    pub(crate) input: Input,
+    /// The checkpoints of its graph and of those above, by namespace.
+    pub(crate) parents: BTreeMap<String, CheckpointId>,
     /// The state when the superstep began.
     pub(crate) values: Arc<Values>,
+    /// The answers to its interrupts that are known.
+    pub(crate) answers: Vec<Value>,
+    /// Whether its subgraph may have checkpoints of an earlier attempt.
+    pub(crate) again: bool,
     /// In whose name the node speaks; none if its words are not the thread's.
     pub(crate) speaker: Option<Speaker>,
     /// Whether the node's chat messages are shown.
@@ -50,4 +54,11 @@ impl Task {
     pub(crate) fn streams_from_here(&self, run: &Run) -> bool {
         self.graph_ns.is_empty() || run.attempt.kwargs.subgraphs
     }
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no reason given".to_owned())
 }

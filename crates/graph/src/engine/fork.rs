@@ -1,0 +1,84 @@
+//! Runs on from an older checkpoint, on a branch of its own.
+
+use std::collections::BTreeMap;
+
+use runloom_core::ids::CheckpointId;
+use serde_json::Value;
+
+use super::{Fault, Loop};
+use crate::context::interrupt_id;
+use crate::error::Interrupt;
+use crate::state::{Finished, Origin, Progress, Row, Slot, slots};
+
+/// Makes a copy of the checkpoint that `root` is at, with what a command `brought`, the newest of
+/// the thread, and goes on from there. Its tasks are new, so interrupts get new ids; answers to the
+/// old ones are translated.
+pub(super) async fn fork(
+    root: &mut Loop,
+    resume: Option<Value>,
+    brought: Finished,
+    latest: Option<&CheckpointId>,
+) -> Result<Option<Value>, Fault> {
+    let level = root.level.clone();
+    let ns = &level.stamp.ns;
+    let old = slots(&root.at, ns);
+    let rows = std::mem::take(&mut root.at.rows);
+    let now = level.run.clock.now();
+    let mut plan = root.at.plan.clone();
+    plan.go(brought.places);
+    let mut next = root.at.next(&level.stamp, Origin::Fork, plan, latest, now);
+    next.input.clone_from(&root.at.input);
+    next.fold(level.graph.parts(), &brought.writes)?;
+    root.advance(next).await?;
+
+    let mut ids = BTreeMap::new();
+    for new in &slots(&root.at, ns) {
+        let Some(old) = old.iter().find(|old| old.path == new.path) else {
+            continue;
+        };
+        let progress = Progress::of(&rows, &old.id)?;
+        let waits = moved(&progress, old, new, &mut ids);
+        let mut carried = Row::Interrupts(&waits).encode(new)?;
+        carried.extend(Row::Answers(&progress.answers).encode(new)?);
+        root.at.rows.extend(carried.iter().cloned());
+        root.ledger.rows(&root.at.id, carried);
+    }
+    root.resumed = true;
+    Ok(resume.map(|resume| translated(resume, &ids)))
+}
+
+/// The interrupts that a task waits on, with the ids of its new place. Those of a subgraph are left
+/// out: it starts anew.
+fn moved(
+    progress: &Progress,
+    old: &Slot,
+    new: &Slot,
+    ids: &mut BTreeMap<String, String>,
+) -> Vec<Interrupt> {
+    let index = progress.answers.len();
+    let (before, after) = (interrupt_id(&old.ns, index), interrupt_id(&new.ns, index));
+    let own = progress
+        .interrupts
+        .iter()
+        .filter(|interrupt| interrupt.id == before);
+    let moved = own.map(|interrupt| Interrupt {
+        value: interrupt.value.clone(),
+        id: after.clone(),
+    });
+    let moved: Vec<_> = moved.collect();
+    ids.insert(before, after);
+    moved
+}
+
+fn translated(resume: Value, ids: &BTreeMap<String, String>) -> Value {
+    match resume {
+        Value::Object(fields) if fields.keys().any(|key| ids.contains_key(key)) => {
+            let fields = fields.into_iter().map(|(key, value)| {
+                let key = ids.get(&key).cloned().unwrap_or(key);
+                (key, value)
+            });
+            Value::Object(fields.collect())
+        }
+        other => other,
+    }
+}

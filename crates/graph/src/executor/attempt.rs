@@ -1,0 +1,153 @@
+//! One attempt: the root graph's loop, and beside it all that talks to the host.
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use runloom_core::executor::{Attempt, Ended, Host, Outcome, Work};
+use runloom_core::run::RunError;
+use runloom_core::state::Head;
+
+use super::GraphExecutor;
+use crate::compiled::CompiledGraph;
+use crate::engine::{self, End, Fault, Level, Loop};
+use crate::run::{self, Closing, Pump, Run, Stop, Store, StoreError};
+use crate::stream::Modes;
+use crate::view;
+
+/// Runs `attempt` to its end.
+pub(super) async fn execute(
+    executor: &GraphExecutor,
+    graph: &CompiledGraph,
+    attempt: Attempt,
+    host: Arc<dyn Host>,
+) -> Outcome {
+    let (events, pump, close_events) = Pump::new(host.clone());
+    let (store, service) = Store::new(host.clone());
+    let stop = Stop::default();
+    let signal = attempt.stop.clone();
+    stop.note(*signal.borrow());
+    let runtime = executor.runtime.clone();
+    let run = Arc::new(Run {
+        modes: Modes::of(&attempt.kwargs.stream_mode),
+        events,
+        store: store.clone(),
+        items: host.items(),
+        clock: executor.clock.clone(),
+        runtime: runtime.unwrap_or_else(tokio::runtime::Handle::current),
+        grace: executor.grace,
+        stop: stop.clone(),
+        answers: OnceLock::new(),
+        shown: Mutex::default(),
+        messages_channel: graph.messages_channel().map(str::to_owned),
+        attempt,
+    });
+    let work = async {
+        let outcome = drive(&Level::root(&run, graph)).await;
+        let closing = match outcome.ended {
+            Ended::Stopped | Ended::Retry(_) => Closing::Discard,
+            _ => Closing::Drain,
+        };
+        // Fails only if the pump is gone, which then has nothing to close.
+        let _ = close_events.send(closing);
+        store.close();
+        outcome
+    };
+    let all = async {
+        let (outcome, (), ()) = tokio::join!(work, pump.run(), service.run());
+        outcome
+    };
+    tokio::select! {
+        outcome = all => outcome,
+        never = watch(run::watch(signal, stop.clone()), &store, &stop) => match never {},
+    }
+}
+
+/// Stops the attempt when it is asked to stop, or cannot store anything any more.
+async fn watch(
+    signal: impl Future<Output = std::convert::Infallible>,
+    store: &Store,
+    stop: &Stop,
+) -> std::convert::Infallible {
+    let broken = async {
+        store.broken().cancelled().await;
+        stop.now().cancel();
+        std::future::pending().await
+    };
+    tokio::select! {
+        never = signal => never,
+        never = broken => never,
+    }
+}
+
+async fn drive(level: &Arc<Level>) -> Outcome {
+    let (root, result) = match level.run.attempt.work {
+        Work::Run => run_root(level).await,
+        Work::ApplyInput => apply_input(level).await,
+    };
+    let flushed = level.run.store.flush().await;
+    let result = flushed.map_err(Fault::from).and(result);
+    let (ended, known) = match result {
+        Ok(End::Done) => (Ended::Success, true),
+        Ok(End::Paused(_)) => (Ended::Paused, false),
+        Ok(End::Stopped) => (Ended::Stopped, false),
+        Ok(End::Drained) => (Ended::Drained, false),
+        Err(Fault::Failed(failure)) => {
+            let error = RunError::new(failure.kind, failure.message);
+            (Ended::Failed(error), false)
+        }
+        Err(Fault::Store(StoreError::Fenced | StoreError::Closed)) => {
+            return Outcome {
+                ended: Ended::Stopped,
+                head: None,
+            };
+        }
+        Err(Fault::Store(error @ StoreError::Unavailable(_))) => {
+            return Outcome {
+                ended: Ended::Retry(RunError::new("StorageUnavailable", error.to_string())),
+                head: None,
+            };
+        }
+    };
+    // A graph that came to its end in this attempt is at a checkpoint without pending writes.
+    let head = match root.filter(|root| known && root.wrote()) {
+        Some(root) => Some(view::head_at_end(&level.graph, root.at())),
+        None => stored_head(level).await,
+    };
+    Outcome { ended, head }
+}
+
+async fn run_root(level: &Arc<Level>) -> (Option<Loop>, Result<End, Fault>) {
+    match engine::begin(level).await {
+        Ok(mut root) => {
+            let end = root.run().await;
+            (Some(root), end)
+        }
+        Err(fault) => (None, Err(fault)),
+    }
+}
+
+async fn apply_input(level: &Arc<Level>) -> (Option<Loop>, Result<End, Fault>) {
+    match engine::apply_input(level).await {
+        Ok(root) => (
+            None,
+            root.map_or(Ok(()), Loop::stop_here).map(|()| End::Stopped),
+        ),
+        Err(Fault::Failed(failure)) => {
+            tracing::warn!(run.id = %level.run.attempt.run_id, ?failure,
+                "the input of a superseded run cannot be applied");
+            (None, Ok(End::Stopped))
+        }
+        Err(fault) => (None, Err(fault)),
+    }
+}
+
+/// The head as a reader sees it; `None` if it cannot be read.
+async fn stored_head(level: &Level) -> Option<Head> {
+    let tuple = level.run.store.read("", None).await.ok()?;
+    match view::head(&level.graph, tuple) {
+        Ok(head) => Some(head),
+        Err(error) => {
+            tracing::error!(run.id = %level.run.attempt.run_id, %error, "the head cannot be read");
+            None
+        }
+    }
+}
