@@ -101,7 +101,9 @@ impl OpenAi {
         let endpoint = OpenAIConfig::new()
             .with_api_base(config.base_url.trim_end_matches('/'))
             .with_api_key(config.api_key)
-            .with_org_id("");
+            // Not from the environment, where the library would look for them.
+            .with_org_id("")
+            .with_project_id("");
         let service = ServiceBuilder::new()
             .and_then(error::refuse_failures)
             .retry(SimpleRetryPolicy::new(config.retries))
