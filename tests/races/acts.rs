@@ -49,7 +49,10 @@ impl Acts {
     pub(crate) fn overlaps(&self, thread: ThreadId) -> Vec<(RunId, u32)> {
         let inner = self.inner.lock().unwrap();
         let mut wrong = Vec::new();
-        for sequence in [inner.acts.get(&thread), inner.writes.get(&thread)].into_iter().flatten() {
+        for sequence in [inner.acts.get(&thread), inner.writes.get(&thread)]
+            .into_iter()
+            .flatten()
+        {
             let mut seen = Vec::new();
             for key in sequence {
                 if seen.contains(key) {

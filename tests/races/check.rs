@@ -21,15 +21,29 @@ pub(crate) struct Allowed {
 
 /// Panics if anything does not hold.
 pub(crate) async fn check(world: &World, allowed: Allowed) {
-    assert_eq!(world.acts.overlaps(world.thread), [], "I2, I3: attempts overlapped");
-    let Some(thread) = world.database.thread(world.thread).await.expect("an answer") else {
+    assert_eq!(
+        world.acts.overlaps(world.thread),
+        [],
+        "I2, I3: attempts overlapped"
+    );
+    let Some(thread) = world
+        .database
+        .thread(world.thread)
+        .await
+        .expect("an answer")
+    else {
         return;
     };
     let accepted = world.accepted.lock().unwrap().clone();
     let mut runs: Vec<Run> = Vec::new();
     let mut discarded = Vec::new();
     for run in &accepted {
-        match world.database.run(Some(world.thread), run.id).await.expect("an answer") {
+        match world
+            .database
+            .run(Some(world.thread), run.id)
+            .await
+            .expect("an answer")
+        {
             Some(found) => runs.push(found),
             None => discarded.push(run.id),
         }
@@ -40,44 +54,93 @@ pub(crate) async fn check(world: &World, allowed: Allowed) {
         let fine = allowed.failed || run.error.is_none() || temper(run) == "Angry";
         assert!(fine, "I1: {} failed: {:?}", run.id, run.error);
         if let Some(last) = world.acts.last(run.id) {
-            assert!(last <= run.updated_at, "{} acted after it read {}", run.id, run.status);
+            assert!(
+                last <= run.updated_at,
+                "{} acted after it read {}",
+                run.id,
+                run.status
+            );
         }
     }
 
     runs.sort_by_key(|run| (run.created_at, run.seq));
     let started: Vec<_> = world.acts.order(world.thread);
-    let started: Vec<_> = started.iter().filter(|id| runs.iter().any(|run| run.id == **id)).collect();
-    let expected: Vec<_> = runs.iter().map(|run| &run.id).filter(|id| started.contains(id)).collect();
-    assert!(allowed.reordered || started == expected, "I4: {started:?}, not {expected:?}");
+    let started: Vec<_> = started
+        .iter()
+        .filter(|id| runs.iter().any(|run| run.id == **id))
+        .collect();
+    let expected: Vec<_> = runs
+        .iter()
+        .map(|run| &run.id)
+        .filter(|id| started.contains(id))
+        .collect();
+    assert!(
+        allowed.reordered || started == expected,
+        "I4: {started:?}, not {expected:?}"
+    );
 
     let everything = CheckpointQuery::default();
-    let checkpoints = world.database.checkpoints(world.thread, everything).await.expect("an answer");
+    let checkpoints = world
+        .database
+        .checkpoints(world.thread, everything)
+        .await
+        .expect("an answer");
     for pair in checkpoints.windows(2) {
         let (newer, older) = (&pair[0].checkpoint, &pair[1].checkpoint);
-        assert_eq!(newer.parent.as_ref(), Some(&older.id), "I3: the chain forks at {}", newer.id);
+        assert_eq!(
+            newer.parent.as_ref(),
+            Some(&older.id),
+            "I3: the chain forks at {}",
+            newer.id
+        );
     }
     for tuple in &checkpoints {
         let run = tuple.checkpoint.run_id.expect("runs write here");
-        assert!(!discarded.contains(&run), "I5: {run} was discarded and left {}", tuple.checkpoint.id);
+        assert!(
+            !discarded.contains(&run),
+            "I5: {run} was discarded and left {}",
+            tuple.checkpoint.id
+        );
     }
 
-    let said = checkpoints.first().map(|head| messages(head, true)).unwrap_or_default();
+    let said = checkpoints
+        .first()
+        .map(|head| messages(head, true))
+        .unwrap_or_default();
     inputs_are_kept(&runs, &said, allowed);
     for run in &discarded {
-        let text = &accepted.iter().find(|known| known.id == *run).expect("accepted").text;
-        assert_eq!(count(&said, text), 0, "I5: {run} was discarded and its input is there");
-        let rolled_back = accepted.iter().any(|run| run.strategy == MultitaskStrategy::Rollback);
+        let text = &accepted
+            .iter()
+            .find(|known| known.id == *run)
+            .expect("accepted")
+            .text;
+        assert_eq!(
+            count(&said, text),
+            0,
+            "I5: {run} was discarded and its input is there"
+        );
+        let rolled_back = accepted
+            .iter()
+            .any(|run| run.strategy == MultitaskStrategy::Rollback);
         assert!(rolled_back || allowed.cancelled, "I1: {run} was lost");
     }
 
     let unfinished = checkpoints.first().is_some_and(unfinished);
     let last = runs.iter().max_by_key(|run| run.updated_at);
     let failed = last.is_some_and(|run| run.error.is_some());
-    let facts = ThreadFacts { in_flight: false, failed, unfinished };
+    let facts = ThreadFacts {
+        in_flight: false,
+        failed,
+        unfinished,
+    };
     if !allowed.cancelled {
         assert_eq!(thread.status, facts.status(), "I9");
     }
-    assert_ne!(thread.status, ThreadStatus::Busy, "I9: nothing is in flight");
+    assert_ne!(
+        thread.status,
+        ThreadStatus::Busy,
+        "I9: nothing is in flight"
+    );
 }
 
 /// I7: what a user said is there, once, in the order in which it was accepted.
@@ -90,14 +153,23 @@ fn inputs_are_kept(runs: &[Run], said: &[Value], allowed: Allowed) {
             0 if allowed.cancelled || (allowed.failed && run.error.is_some()) => continue,
             times => panic!("I7: the input of {} is there {times} times", run.id),
         }
-        let at = said.iter().position(|message| message["content"] == text).expect("counted");
-        assert!(allowed.reordered || at >= place, "I7: the input of {} is out of order", run.id);
+        let at = said
+            .iter()
+            .position(|message| message["content"] == text)
+            .expect("counted");
+        assert!(
+            allowed.reordered || at >= place,
+            "I7: the input of {} is out of order",
+            run.id
+        );
         place = at;
     }
 }
 
 fn count(said: &[Value], text: &str) -> usize {
-    said.iter().filter(|message| message["content"] == text).count()
+    said.iter()
+        .filter(|message| message["content"] == text)
+        .count()
 }
 
 fn text(run: &Run) -> String {
@@ -109,5 +181,9 @@ fn temper(run: &Run) -> String {
 }
 
 fn input(run: &Run) -> Value {
-    run.kwargs.input.as_ref().expect("runs have inputs here").to_value()
+    run.kwargs
+        .input
+        .as_ref()
+        .expect("runs have inputs here")
+        .to_value()
 }

@@ -21,8 +21,8 @@ use runloom_core::run::RunError;
 use runloom_core::state::{Head, HistoryQuery, StateQuery, StateUpdate, ThreadState};
 use serde_json::{Value, json};
 
-use crate::chaos::Pause;
 use crate::acts::Acts;
+use crate::chaos::Pause;
 
 /// The graph of all runs here.
 pub(crate) const GRAPH: &str = "steps";
@@ -75,7 +75,12 @@ impl Steps {
         attempt: &Attempt,
     ) -> Result<Position, HostError> {
         Ok(match reader.checkpoint("", None).await? {
-            None => Position { id: None, messages: Vec::new(), step: 0, own: false },
+            None => Position {
+                id: None,
+                messages: Vec::new(),
+                step: 0,
+                own: false,
+            },
             Some(tuple) => {
                 let own = tuple.checkpoint.run_id == Some(attempt.run_id);
                 let left = tuple.checkpoint.metadata.get("left").filter(|_| own);
@@ -118,7 +123,11 @@ impl Steps {
             version: id.0.clone(),
             blob: Blob::json(&at.messages).expect("JSON"),
         };
-        host.put_checkpoint(NewCheckpoint { checkpoint, blobs: vec![blob] }).await?;
+        host.put_checkpoint(NewCheckpoint {
+            checkpoint,
+            blobs: vec![blob],
+        })
+        .await?;
         self.acts.wrote(attempt);
         at.id = Some(id);
         at.step = left;
@@ -126,8 +135,16 @@ impl Steps {
         Ok(())
     }
 
-    async fn run(&self, attempt: &Attempt, host: &dyn Host) -> Result<(Ended, Position), HostError> {
-        let input = attempt.kwargs.input.as_ref().map_or(Value::Null, Json::to_value);
+    async fn run(
+        &self,
+        attempt: &Attempt,
+        host: &dyn Host,
+    ) -> Result<(Ended, Position), HostError> {
+        let input = attempt
+            .kwargs
+            .input
+            .as_ref()
+            .map_or(Value::Null, Json::to_value);
         let temper = input["temper"].as_str().unwrap_or_default().to_owned();
         let step = Duration::from_millis(input["step_millis"].as_u64().unwrap_or(1));
         let steps = input["steps"].as_u64().unwrap_or(1);
@@ -140,7 +157,10 @@ impl Steps {
             return Ok((Ended::Stopped, at));
         }
         if temper == "Flaky" && attempt.attempt == 1 {
-            return Ok((Ended::Retry(RunError::new("Flaky", "the first attempt fails")), at));
+            return Ok((
+                Ended::Retry(RunError::new("Flaky", "the first attempt fails")),
+                at,
+            ));
         }
         while at.step > 0 {
             self.pause.passed().await;
@@ -164,7 +184,12 @@ impl Steps {
         }
         self.acts.acted(attempt, self.clock.now());
         let work = tokio::time::sleep(length);
-        let stopped = async { stop.wait_for(Option::is_some).await.ok().and_then(|kind| *kind) };
+        let stopped = async {
+            stop.wait_for(Option::is_some)
+                .await
+                .ok()
+                .and_then(|kind| *kind)
+        };
         tokio::select! {
             biased;
             kind = stopped => match temper {
@@ -195,7 +220,11 @@ fn head(at: &Position) -> Head {
     Head {
         checkpoint_id: at.id.clone(),
         values: Json::from_value(&json!({"messages": at.messages})),
-        next: if at.step > 0 { vec!["step".to_owned()] } else { Vec::new() },
+        next: if at.step > 0 {
+            vec!["step".to_owned()]
+        } else {
+            Vec::new()
+        },
         interrupts: JsonMap::new(),
     }
 }
@@ -210,8 +239,14 @@ pub(crate) fn unfinished(tuple: &CheckpointTuple) -> bool {
 pub(crate) fn messages(tuple: &CheckpointTuple, with_residue: bool) -> Vec<Value> {
     let decode = |blob: &Blob| serde_json::from_slice::<Value>(&blob.data).expect("JSON");
     let stored = tuple.channels.get("messages").map(decode);
-    let mut messages = stored.and_then(|value| value.as_array().cloned()).unwrap_or_default();
-    for write in tuple.writes.iter().filter(|write| with_residue && write.task_id == NULL_TASK) {
+    let mut messages = stored
+        .and_then(|value| value.as_array().cloned())
+        .unwrap_or_default();
+    for write in tuple
+        .writes
+        .iter()
+        .filter(|write| with_residue && write.task_id == NULL_TASK)
+    {
         messages = add_messages(&messages, &decode(&write.blob)).expect("messages");
     }
     messages
@@ -221,13 +256,23 @@ pub(crate) fn messages(tuple: &CheckpointTuple, with_residue: bool) -> Vec<Value
 impl Executor for Steps {
     fn graphs(&self) -> Vec<GraphInfo> {
         let messages_channel = Some("messages".to_owned());
-        vec![GraphInfo { id: GRAPH.into(), description: None, messages_channel }]
+        vec![GraphInfo {
+            id: GRAPH.into(),
+            description: None,
+            messages_channel,
+        }]
     }
 
     async fn execute(&self, attempt: Attempt, host: Arc<dyn Host>) -> Outcome {
         match self.run(&attempt, host.as_ref()).await {
-            Ok((ended, at)) => Outcome { ended, head: Some(head(&at)) },
-            Err(HostError::Fenced) => Outcome { ended: Ended::Stopped, head: None },
+            Ok((ended, at)) => Outcome {
+                ended,
+                head: Some(head(&at)),
+            },
+            Err(HostError::Fenced) => Outcome {
+                ended: Ended::Stopped,
+                head: None,
+            },
             Err(HostError::Unavailable(why)) => {
                 let ended = Ended::Retry(RunError::new("Unavailable", why));
                 Outcome { ended, head: None }
@@ -241,13 +286,20 @@ impl Executor for Steps {
         query: StateQuery,
         reader: Arc<dyn CheckpointReader>,
     ) -> Result<Option<ThreadState>, ExecutorError> {
-        let Some(tuple) = reader.checkpoint(&query.ns, query.checkpoint_id.as_ref()).await? else {
+        let Some(tuple) = reader
+            .checkpoint(&query.ns, query.checkpoint_id.as_ref())
+            .await?
+        else {
             return Ok(None);
         };
         let next = unfinished(&tuple);
         Ok(Some(ThreadState {
             values: Json::from_value(&json!({"messages": messages(&tuple, true)})),
-            next: if next { vec!["step".to_owned()] } else { Vec::new() },
+            next: if next {
+                vec!["step".to_owned()]
+            } else {
+                Vec::new()
+            },
             checkpoint: Some(runloom_core::checkpoint::CheckpointRef {
                 thread_id: query.thread_id,
                 checkpoint_ns: String::new(),

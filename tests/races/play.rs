@@ -20,7 +20,11 @@ const AT_ONCE: usize = 24;
 /// The seeds to play: `RUNLOOM_SEED` alone, or the first `RUNLOOM_SEEDS`, or the first `most`.
 #[expect(clippy::disallowed_methods, reason = "the knobs of `make races`")]
 fn seeds(most: u64) -> Vec<u64> {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
     match (number("RUNLOOM_SEED"), number("RUNLOOM_SEEDS")) {
         (Some(seed), _) => vec![seed],
         (None, Some(count)) => (0..count * most / 1_000).collect(),
@@ -43,13 +47,21 @@ async fn one<F: Future<Output = ()>>(name: &str, seed: u64, playing: F) -> Resul
 }
 
 /// On the model, in simulated time: the same seed is the same history.
-pub(crate) fn on_the_model<F: Future<Output = ()>>(name: &str, scenario: impl Fn(World) -> F) {
+pub(crate) fn on_the_model<F: Future<Output = ()>>(name: &str, scenario: impl Fn(Arc<World>) -> F) {
     for seed in seeds(1_000) {
-        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
         let played = runtime.expect("a runtime").block_on(async {
             let clock = clock();
-            let world = World::new(Arc::new(Memory::new(clock.clone())), clock, seed);
-            one(name, seed, scenario(world)).await
+            let memory = Arc::new(Memory::new(clock.clone()));
+            one(
+                name,
+                seed,
+                scenario(Arc::new(World::new(memory, clock, seed, 1))),
+            )
+            .await
         });
         if let Err(failure) = played {
             panic!("{failure}");
@@ -58,19 +70,55 @@ pub(crate) fn on_the_model<F: Future<Output = ()>>(name: &str, scenario: impl Fn
 }
 
 /// On SQLite, in real time.
-pub(crate) fn on_sqlite<F: Future<Output = ()>>(name: &str, scenario: impl Fn(World) -> F) {
-    let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+pub(crate) fn on_sqlite<F: Future<Output = ()>>(name: &str, scenario: impl Fn(Arc<World>) -> F) {
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
     let failures: Vec<String> = runtime.block_on(async {
         let worlds = seeds(100).into_iter().map(|seed| {
             let scenario = &scenario;
             async move {
                 let clock = clock();
                 let database = crate::world::sqlite(clock.clone()).await;
-                one(name, seed, scenario(World::new(database, clock, seed))).await
+                one(
+                    name,
+                    seed,
+                    scenario(Arc::new(World::new(database, clock, seed, 8))),
+                )
+                .await
             }
         });
-        let played: Vec<_> = stream::iter(worlds).buffer_unordered(AT_ONCE).collect().await;
+        let played: Vec<_> = stream::iter(worlds)
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
         played.into_iter().filter_map(Result::err).collect()
     });
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// A seed must decide everything, or a failing one could not be played again.
+#[test]
+fn one_seed_twice_is_one_history() {
+    let history = |seed| {
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
+        runtime.expect("a runtime").block_on(async {
+            let clock = clock();
+            let world = Arc::new(World::new(
+                Arc::new(Memory::new(clock.clone())),
+                clock,
+                seed,
+                1,
+            ));
+            crate::scenarios::anything_at_all(world.clone()).await;
+            world.story().await
+        })
+    };
+    for seed in 0..50 {
+        assert_eq!(history(seed), history(seed), "seed {seed}");
+    }
 }

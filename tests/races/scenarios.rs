@@ -1,5 +1,6 @@
 //! The races, each from a report somewhere.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -52,7 +53,7 @@ impl World {
 }
 
 scenario!(two_creates_at_the_same_instant);
-async fn two_creates_at_the_same_instant(world: World) {
+async fn two_creates_at_the_same_instant(world: Arc<World>) {
     world.start_worker();
     world.start_worker();
     let (one, two) = (world.any(&STRATEGIES), world.any(&STRATEGIES));
@@ -65,20 +66,26 @@ async fn two_creates_at_the_same_instant(world: World) {
         }
     }));
     assert!(accepted.await.contains(&true));
-    world.rest(Allowed { cancelled: true, ..Allowed::default() }).await;
+    world
+        .rest(Allowed {
+            cancelled: true,
+            ..Allowed::default()
+        })
+        .await;
 }
 
 scenario!(five_rejects_on_an_idle_thread);
-async fn five_rejects_on_an_idle_thread(world: World) {
+async fn five_rejects_on_an_idle_thread(world: Arc<World>) {
     world.start_worker();
     let all = ["1", "2", "3", "4", "5"];
-    let accepted = join_all(all.map(|text| world.submit(Reject, text, input(text, 2, 20, Obedient), 0)));
+    let accepted =
+        join_all(all.map(|text| world.submit(Reject, text, input(text, 2, 20, Obedient), 0)));
     assert_eq!(accepted.await.iter().flatten().count(), 1);
     world.rest(Allowed::default()).await;
 }
 
 scenario!(rollbacks_in_a_row);
-async fn rollbacks_in_a_row(world: World) {
+async fn rollbacks_in_a_row(world: Arc<World>) {
     world.start_worker();
     world.start_worker();
     world.say(Enqueue, "kept", Obedient).await;
@@ -91,7 +98,7 @@ async fn rollbacks_in_a_row(world: World) {
 }
 
 scenario!(a_burst_of_six_interrupts);
-async fn a_burst_of_six_interrupts(world: World) {
+async fn a_burst_of_six_interrupts(world: Arc<World>) {
     world.start_worker();
     world.start_worker();
     for text in ["1", "2", "3", "4", "5", "6"] {
@@ -105,7 +112,7 @@ async fn a_burst_of_six_interrupts(world: World) {
 }
 
 scenario!(an_interrupt_of_a_pending_run);
-async fn an_interrupt_of_a_pending_run(world: World) {
+async fn an_interrupt_of_a_pending_run(world: Arc<World>) {
     world.start_worker();
     world.say(Enqueue, "runs", world.any(&TEMPERS)).await;
     world.say(Enqueue, "waits", Obedient).await;
@@ -115,23 +122,36 @@ async fn an_interrupt_of_a_pending_run(world: World) {
 }
 
 scenario!(a_message_in_the_instant_a_run_ends);
-async fn a_message_in_the_instant_a_run_ends(world: World) {
+async fn a_message_in_the_instant_a_run_ends(world: Arc<World>) {
     world.start_worker();
     world.start_worker();
     let first = input("first", 1, 5, Obedient);
-    let run = world.submit(Enqueue, "first", first, 0).await.expect("accepted");
+    let run = world
+        .submit(Enqueue, "first", first, 0)
+        .await
+        .expect("accepted");
     let until = tokio::time::Instant::now() + Duration::from_micros(3_000 + world.draw(6_000));
     tokio::time::sleep_until(until).await;
     let over = world.status(run).await;
-    world.say(world.any(&[Enqueue, Interrupt, Rollback]), "second", Obedient).await;
+    world
+        .say(
+            world.any(&[Enqueue, Interrupt, Rollback]),
+            "second",
+            Obedient,
+        )
+        .await;
     world.rest(Allowed::default()).await;
     if over == Some(RunStatus::Success) {
-        assert_eq!(world.status(run).await, over, "a run that had ended was changed");
+        assert_eq!(
+            world.status(run).await,
+            over,
+            "a run that had ended was changed"
+        );
     }
 }
 
 scenario!(an_interrupt_around_the_claim);
-async fn an_interrupt_around_the_claim(world: World) {
+async fn an_interrupt_around_the_claim(world: Arc<World>) {
     world.start_worker();
     world.say(Enqueue, "first", world.any(&TEMPERS)).await;
     world.jitter(4).await;
@@ -140,42 +160,66 @@ async fn an_interrupt_around_the_claim(world: World) {
 }
 
 scenario!(an_interrupt_over_an_interrupt);
-async fn an_interrupt_over_an_interrupt(world: World) {
+async fn an_interrupt_over_an_interrupt(world: Arc<World>) {
     world.start_worker();
     for text in ["first", "second", "third"] {
-        world.say(Interrupt, text, world.any(&[Obedient, Slow, Deaf, Angry])).await;
+        world
+            .say(Interrupt, text, world.any(&[Obedient, Slow, Deaf, Angry]))
+            .await;
         world.jitter(12).await;
     }
     world.rest(Allowed::default()).await;
 }
 
 scenario!(an_interrupt_and_then_a_rollback_of_the_same_run);
-async fn an_interrupt_and_then_a_rollback_of_the_same_run(world: World) {
+async fn an_interrupt_and_then_a_rollback_of_the_same_run(world: Arc<World>) {
     world.start_worker();
     let long = input("victim", 5, 10, world.any(&TEMPERS));
-    let run = world.submit(Enqueue, "victim", long, 0).await.expect("accepted");
+    let run = world
+        .submit(Enqueue, "victim", long, 0)
+        .await
+        .expect("accepted");
     world.jitter(30).await;
     world.cancel(run, CancelInterrupt).await;
     world.jitter(5).await;
     let rolled_back = world.cancel(run, CancelRollback).await;
-    world.rest(Allowed { cancelled: true, ..Allowed::default() }).await;
-    assert!(!rolled_back || world.status(run).await.is_none(), "it was in flight, yet it is there");
+    world
+        .rest(Allowed {
+            cancelled: true,
+            ..Allowed::default()
+        })
+        .await;
+    assert!(
+        !rolled_back || world.status(run).await.is_none(),
+        "it was in flight, yet it is there"
+    );
 }
 
 scenario!(a_victim_that_does_not_want_to_stop);
-async fn a_victim_that_does_not_want_to_stop(world: World) {
+async fn a_victim_that_does_not_want_to_stop(world: Arc<World>) {
     world.start_worker();
     let temper = world.any(&[Slow, Deaf, Angry]);
-    world.submit(Enqueue, "victim", input("victim", 9, 30, temper), 0).await;
+    world
+        .submit(Enqueue, "victim", input("victim", 9, 30, temper), 0)
+        .await;
     world.jitter(60).await;
-    world.say(world.any(&[Interrupt, Rollback]), "next", Obedient).await;
+    world
+        .say(world.any(&[Interrupt, Rollback]), "next", Obedient)
+        .await;
     world.rest(Allowed::default()).await;
 }
 
 scenario!(the_worker_dies_around_the_signal);
-async fn the_worker_dies_around_the_signal(world: World) {
+async fn the_worker_dies_around_the_signal(world: Arc<World>) {
     world.start_worker();
-    world.submit(Enqueue, "victim", input("victim", 9, 10, world.any(&TEMPERS)), 0).await;
+    world
+        .submit(
+            Enqueue,
+            "victim",
+            input("victim", 9, 10, world.any(&TEMPERS)),
+            0,
+        )
+        .await;
     let kill = async {
         world.jitter(80).await;
         world.kill(0);
@@ -183,56 +227,88 @@ async fn the_worker_dies_around_the_signal(world: World) {
     };
     let interrupt = async {
         world.jitter(80).await;
-        world.say(world.any(&[Interrupt, Rollback, Enqueue]), "next", Obedient).await;
+        world
+            .say(world.any(&[Interrupt, Rollback, Enqueue]), "next", Obedient)
+            .await;
     };
     tokio::join!(kill, interrupt);
     world.rest(Allowed::default()).await;
 }
 
 scenario!(the_worker_is_paused_and_wakes_after_its_successor_started);
-async fn the_worker_is_paused_and_wakes_after_its_successor_started(world: World) {
+async fn the_worker_is_paused_and_wakes_after_its_successor_started(world: Arc<World>) {
     world.start_worker();
-    world.submit(Enqueue, "victim", input("victim", 9, 10, world.any(&TEMPERS)), 0).await;
+    world
+        .submit(
+            Enqueue,
+            "victim",
+            input("victim", 9, 10, world.any(&TEMPERS)),
+            0,
+        )
+        .await;
     world.jitter(60).await;
     let millis = 200 + world.draw(800);
     let others = async {
         world.start_worker();
         world.jitter(60).await;
-        world.say(world.any(&[Interrupt, Rollback, Enqueue]), "next", Slow).await;
+        world
+            .say(world.any(&[Interrupt, Rollback, Enqueue]), "next", Slow)
+            .await;
     };
     tokio::join!(world.freeze(0, millis), others);
     world.rest(Allowed::default()).await;
 }
 
 scenario!(a_cancel_during_the_back_off);
-async fn a_cancel_during_the_back_off(world: World) {
+async fn a_cancel_during_the_back_off(world: Arc<World>) {
     world.start_worker();
     let flaky = input("flaky", 2, 5, Flaky);
-    let run = world.submit(Enqueue, "flaky", flaky, 0).await.expect("accepted");
+    let run = world
+        .submit(Enqueue, "flaky", flaky, 0)
+        .await
+        .expect("accepted");
     world.jitter(40).await;
     match world.draw(2) {
         0 => drop(world.cancel(run, CancelInterrupt).await),
         1 => drop(world.cancel(run, CancelRollback).await),
         _ => drop(world.say(Interrupt, "next", Obedient).await),
     }
-    world.rest(Allowed { cancelled: true, ..Allowed::default() }).await;
+    world
+        .rest(Allowed {
+            cancelled: true,
+            ..Allowed::default()
+        })
+        .await;
 }
 
 scenario!(a_superseding_run_that_is_delayed);
-async fn a_superseding_run_that_is_delayed(world: World) {
+async fn a_superseding_run_that_is_delayed(world: Arc<World>) {
     world.start_worker();
     world.say(Enqueue, "first", world.any(&TEMPERS)).await;
     world.jitter(10).await;
     let delay = i64::try_from(world.draw(80)).unwrap();
     let later = input("later", 2, 5, Obedient);
-    world.submit(world.any(&[Interrupt, Rollback]), "later", later, delay).await;
+    world
+        .submit(world.any(&[Interrupt, Rollback]), "later", later, delay)
+        .await;
     world.jitter(60).await;
-    world.say(world.any(&[Enqueue, Interrupt, Rollback]), "third", Obedient).await;
-    world.rest(Allowed { reordered: true, ..Allowed::default() }).await;
+    world
+        .say(
+            world.any(&[Enqueue, Interrupt, Rollback]),
+            "third",
+            Obedient,
+        )
+        .await;
+    world
+        .rest(Allowed {
+            reordered: true,
+            ..Allowed::default()
+        })
+        .await;
 }
 
 scenario!(the_thread_is_deleted_while_busy);
-async fn the_thread_is_deleted_while_busy(world: World) {
+async fn the_thread_is_deleted_while_busy(world: Arc<World>) {
     world.start_worker();
     for text in ["1", "2"] {
         world.say(Enqueue, text, world.any(&TEMPERS)).await;
@@ -245,11 +321,13 @@ async fn the_thread_is_deleted_while_busy(world: World) {
 }
 
 scenario!(everything_restarts_while_busy);
-async fn everything_restarts_while_busy(world: World) {
+async fn everything_restarts_while_busy(world: Arc<World>) {
     world.start_worker();
     world.start_worker();
     for text in ["1", "2", "3"] {
-        world.say(world.any(&[Enqueue, Interrupt]), text, world.any(&TEMPERS)).await;
+        world
+            .say(world.any(&[Enqueue, Interrupt]), text, world.any(&TEMPERS))
+            .await;
         world.jitter(10).await;
     }
     world.jitter(30).await;
@@ -261,12 +339,14 @@ async fn everything_restarts_while_busy(world: World) {
         world.drain(1);
     }
     world.start_worker();
-    world.say(world.any(&[Enqueue, Interrupt, Rollback]), "4", Obedient).await;
+    world
+        .say(world.any(&[Enqueue, Interrupt, Rollback]), "4", Obedient)
+        .await;
     world.rest(Allowed::default()).await;
 }
 
 scenario!(anything_at_all);
-async fn anything_at_all(world: World) {
+pub(crate) async fn anything_at_all(world: Arc<World>) {
     world.start_worker();
     world.start_worker();
     let mut frozen = 0;
@@ -280,12 +360,23 @@ async fn anything_at_all(world: World) {
             1 => {
                 let accepted = world.accepted.lock().unwrap().clone();
                 if let Some(run) = accepted.last() {
-                    world.cancel(run.id, world.any(&[CancelInterrupt, CancelRollback])).await;
+                    world
+                        .cancel(run.id, world.any(&[CancelInterrupt, CancelRollback]))
+                        .await;
                 }
             }
-            _ => drop(world.say(world.any(&STRATEGIES), &text, world.any(&TEMPERS)).await),
+            _ => drop(
+                world
+                    .say(world.any(&STRATEGIES), &text, world.any(&TEMPERS))
+                    .await,
+            ),
         }
         world.jitter(20).await;
     }
-    world.rest(Allowed { cancelled: true, ..Allowed::default() }).await;
+    world
+        .rest(Allowed {
+            cancelled: true,
+            ..Allowed::default()
+        })
+        .await;
 }

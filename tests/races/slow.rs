@@ -49,18 +49,30 @@ pub(crate) struct Slow {
 
 impl Slow {
     pub(crate) fn new(inner: Arc<dyn Database>, way: Way, pause: Pause, seed: u64) -> Self {
-        Self { inner, way, pause, random: Mutex::new(StdRng::seed_from_u64(seed)) }
+        Self {
+            inner,
+            way,
+            pause,
+            random: Mutex::new(StdRng::seed_from_u64(seed)),
+        }
     }
 
     async fn travel(&self) -> Result<()> {
         let (delay, lost) = {
             let mut random = self.random.lock().unwrap();
             let longest = u64::try_from(self.way.delay.as_micros()).unwrap();
-            (random.random_range(0..=longest), random.random_bool(self.way.loss))
+            (
+                random.random_range(0..=longest),
+                random.random_bool(self.way.loss),
+            )
         };
         tokio::time::sleep(Duration::from_micros(delay)).await;
         self.pause.passed().await;
-        if lost { Err(DatabaseError::Unavailable("lost on the way".to_owned())) } else { Ok(()) }
+        if lost {
+            Err(DatabaseError::Unavailable("lost on the way".to_owned()))
+        } else {
+            Ok(())
+        }
     }
 
     async fn call<T>(&self, answer: impl Future<Output = Result<T>>) -> Result<T> {

@@ -45,6 +45,7 @@ pub(crate) struct World {
     pub(crate) acts: Arc<Acts>,
     pub(crate) accepted: Mutex<Vec<Accepted>>,
     clock: Arc<dyn Clock>,
+    patience: u32,
     notifier: Arc<dyn Notifier>,
     events: Arc<dyn EventLog>,
     random: Mutex<StdRng>,
@@ -59,9 +60,19 @@ struct Process {
 }
 
 impl World {
-    /// A world on `database` in which everything random follows `seed`.
-    pub(crate) fn new(database: Arc<dyn Database>, clock: Arc<dyn Clock>, seed: u64) -> Self {
-        let faults = if seed.is_multiple_of(3) { NO_FAULTS } else { Faults::SOME };
+    /// A world on `database` in which everything random follows `seed`. Where time is real, leases
+    /// last `patience` times as long, so that a busy machine does not lose them all.
+    pub(crate) fn new(
+        database: Arc<dyn Database>,
+        clock: Arc<dyn Clock>,
+        seed: u64,
+        patience: u32,
+    ) -> Self {
+        let faults = if seed.is_multiple_of(3) {
+            NO_FAULTS
+        } else {
+            Faults::SOME
+        };
         let notifier = Faulty::new(Arc::new(LocalNotifier::new()), faults, seed);
         Self {
             database,
@@ -69,6 +80,7 @@ impl World {
             acts: Arc::default(),
             accepted: Mutex::default(),
             clock,
+            patience,
             notifier: Arc::new(notifier),
             events: Arc::new(LocalEventLog::default()),
             random: Mutex::new(StdRng::seed_from_u64(seed)),
@@ -106,13 +118,21 @@ impl World {
             database: Arc::new(database),
             notifier: self.notifier.clone(),
             events: self.events.clone(),
-            registry: Registry::new([Arc::new(executor) as Arc<dyn runloom_core::executor::Executor>]),
+            registry: Registry::new([
+                Arc::new(executor) as Arc<dyn runloom_core::executor::Executor>
+            ]),
             time: Arc::new(Simulated::default()),
         };
         let shutdown = CancellationToken::new();
-        let worker = Worker::new(config(), ports);
-        self.tasks.lock().unwrap().spawn(worker.run(shutdown.clone()));
-        self.workers.lock().unwrap().push(Process { pause, shutdown });
+        let worker = Worker::new(config(self.patience), ports);
+        self.tasks
+            .lock()
+            .unwrap()
+            .spawn(worker.run(shutdown.clone()));
+        self.workers
+            .lock()
+            .unwrap()
+            .push(Process { pause, shutdown });
     }
 
     /// Kills the worker process `index`: nothing of it ever moves again.
@@ -136,7 +156,9 @@ impl World {
     async fn follow_up(&self, effects: Effects) {
         // A gateway that dies between its commit and what must follow.
         if self.draw(9) > 0 {
-            effects.carry_out(self.notifier.as_ref(), self.events.as_ref()).await;
+            effects
+                .carry_out(self.notifier.as_ref(), self.events.as_ref())
+                .await;
         }
     }
 
@@ -153,7 +175,10 @@ impl World {
             id,
             thread_id: self.thread,
             assistant: assistant(self.clock.as_ref()),
-            kwargs: RunKwargs { input: Some(input), ..RunKwargs::default() },
+            kwargs: RunKwargs {
+                input: Some(input),
+                ..RunKwargs::default()
+            },
             metadata: JsonMap::new(),
             multitask_strategy: strategy,
             delay: TimeDelta::milliseconds(delay_millis),
@@ -161,10 +186,19 @@ impl World {
             policy: PartialPolicy::default(),
             server_configurable: JsonMap::new(),
         };
-        match self.database.submit_run(new).await.expect("the database answers") {
+        match self
+            .database
+            .submit_run(new)
+            .await
+            .expect("the database answers")
+        {
             Submission::Rejected => None,
             Submission::Accepted(_, effects) => {
-                let accepted = Accepted { id, text: text.to_owned(), strategy };
+                let accepted = Accepted {
+                    id,
+                    text: text.to_owned(),
+                    strategy,
+                };
                 self.accepted.lock().unwrap().push(accepted);
                 self.follow_up(effects).await;
                 Some(id)
@@ -179,7 +213,11 @@ impl World {
             action,
             reason: "a user asked".to_owned(),
         };
-        let cancelled = self.database.cancel_runs(request).await.expect("the database answers");
+        let cancelled = self
+            .database
+            .cancel_runs(request)
+            .await
+            .expect("the database answers");
         self.follow_up(cancelled.effects).await;
         !cancelled.runs.is_empty()
     }
@@ -200,8 +238,31 @@ impl World {
 
     /// The status of a run; `None` if it is gone.
     pub(crate) async fn status(&self, run: RunId) -> Option<RunStatus> {
-        let run = self.database.run(Some(self.thread), run).await.expect("the database answers");
+        let run = self
+            .database
+            .run(Some(self.thread), run)
+            .await
+            .expect("the database answers");
         run.map(|run| run.status)
+    }
+
+    /// What became of every accepted run, and when: the same for the same seed.
+    pub(crate) async fn story(&self) -> Vec<String> {
+        let accepted = self.accepted.lock().unwrap().clone();
+        let mut story = Vec::new();
+        for run in accepted {
+            let found = self.database.run(Some(self.thread), run.id).await;
+            let end = found.expect("the database answers").map(|run| {
+                let when = run.updated_at.timestamp_micros();
+                format!("{} in attempt {} at {when}", run.status, run.attempt)
+            });
+            story.push(format!(
+                "{}: {}",
+                run.text,
+                end.unwrap_or_else(|| "gone".to_owned())
+            ));
+        }
+        story
     }
 
     /// Waits until every accepted run is over or gone.
@@ -221,13 +282,18 @@ impl World {
     }
 }
 
-const NO_FAULTS: Faults = Faults { lost: 0.0, doubled: 0.0, delayed: 0.0, refused: 0.0 };
+const NO_FAULTS: Faults = Faults {
+    lost: 0.0,
+    doubled: 0.0,
+    delayed: 0.0,
+    refused: 0.0,
+};
 
-fn config() -> Config {
+fn config(patience: u32) -> Config {
     Config {
         slots: 4,
-        lease: Duration::from_millis(400),
-        margin: Duration::from_millis(40),
+        lease: Duration::from_millis(400) * patience,
+        margin: Duration::from_millis(40) * patience,
         poll: Duration::from_millis(50),
         hint_age: Duration::from_millis(50),
         sweep: Duration::from_millis(50),
@@ -235,7 +301,7 @@ fn config() -> Config {
         drain: Duration::from_millis(100),
         retry_first: Duration::from_millis(20),
         retry_longest: Duration::from_millis(100),
-        call_timeout: Duration::from_millis(100),
+        call_timeout: Duration::from_millis(100) * patience,
         ..Config::default()
     }
 }

@@ -12,7 +12,8 @@ fn diagram() -> String {
     for status in RunStatus::iter() {
         for transition in Transition::iter() {
             if let Ok(after) = status.after(transition) {
-                writeln!(text, "    {status} --> {after}: {transition}").expect("a string takes it");
+                writeln!(text, "    {status} --> {after}: {transition}")
+                    .expect("a string takes it");
             }
         }
     }
@@ -23,5 +24,8 @@ fn diagram() -> String {
 fn the_documented_states_are_those_of_the_code() {
     let page = std::fs::read_to_string(root().join("docs/run.md")).expect("docs/run.md");
     let expected = format!("```mermaid\n{}```\n", diagram());
-    assert!(page.contains(&expected), "docs/run.md should contain:\n\n{expected}");
+    assert!(
+        page.contains(&expected),
+        "docs/run.md should contain:\n\n{expected}"
+    );
 }

@@ -31,7 +31,11 @@ fn dependencies(folder: &str) -> BTreeSet<String> {
     let manifest = std::fs::read_to_string(&path).expect("a manifest");
     let manifest: toml::Table = manifest.parse().expect("valid TOML");
     let dependencies = manifest.get("dependencies").and_then(toml::Value::as_table);
-    dependencies.into_iter().flatten().map(|(name, _)| name.clone()).collect()
+    dependencies
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 #[test]
@@ -39,7 +43,10 @@ fn every_arrow_between_crates_points_down() {
     for (folder, allowed) in ALLOWED {
         for dependency in dependencies(folder) {
             if let Some(ours) = dependency.strip_prefix("runloom-") {
-                assert!(allowed.contains(&ours), "{folder} must not depend on {ours}");
+                assert!(
+                    allowed.contains(&ours),
+                    "{folder} must not depend on {ours}"
+                );
             }
         }
     }
@@ -49,7 +56,11 @@ fn every_arrow_between_crates_points_down() {
 fn libraries_stay_where_they_belong() {
     let folders = std::fs::read_dir(root().join("crates")).expect("the crates");
     for folder in folders {
-        let folder = folder.expect("a folder").file_name().to_string_lossy().into_owned();
+        let folder = folder
+            .expect("a folder")
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
         let dependencies = dependencies(&folder);
         for (library, known_to) in KNOWN_TO {
             assert!(
@@ -63,7 +74,10 @@ fn libraries_stay_where_they_belong() {
 #[test]
 fn only_the_wiring_names_a_backend() {
     for crate_with_a_port in ["worker", "gateway", "api", "core"] {
-        for file in files(&root().join("crates").join(crate_with_a_port).join("src"), "rs") {
+        for file in files(
+            &root().join("crates").join(crate_with_a_port).join("src"),
+            "rs",
+        ) {
             let text = std::fs::read_to_string(&file).expect("a readable file");
             for backend in ["runloom_sqlite", "runloom_postgres", "runloom_bus"] {
                 let lines = text.lines().take_while(|line| *line != "#[cfg(test)]");

@@ -13,7 +13,10 @@ fn no_file_is_longer_than_can_be_read_at_once() {
     let mut too_long = Vec::new();
     for file in files(&root().join("crates"), "rs") {
         let text = std::fs::read_to_string(&file).expect("a readable file");
-        let lines = text.lines().take_while(|line| *line != "#[cfg(test)]").count();
+        let lines = text
+            .lines()
+            .take_while(|line| *line != "#[cfg(test)]")
+            .count();
         if lines > MOST_LINES {
             too_long.push(format!("{} has {lines} lines", file.display()));
         }
