@@ -9,6 +9,7 @@ mod error;
 mod extract;
 mod fanout;
 mod items;
+mod listen;
 mod openapi;
 mod page;
 mod router;
@@ -35,6 +36,7 @@ use self::fanout::Fanout;
 
 pub use assistants::ensure_assistants;
 pub use fanout::RingLimits;
+pub use listen::Impatient;
 pub use openapi::document;
 pub use router::router;
 

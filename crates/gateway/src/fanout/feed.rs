@@ -209,7 +209,6 @@ impl Reader {
         };
         let first = !std::mem::replace(begun, true);
         match item {
-            Some(Tail::Event(event)) if self.last.is_some_and(|last| event.id <= last) => None,
             Some(Tail::Event(event)) => Some(Step::Frame(self.feed.shared.encode(&event))),
             // Coming back would not help: they are gone for good.
             Some(Tail::Gap) if first => {
