@@ -21,7 +21,6 @@ pub struct ThreadState {
     /// The nodes that would run next.
     pub next: Vec<String>,
     /// The tasks that would run next.
-    #[schema(no_recursion)]
     pub tasks: Vec<ThreadTask>,
     /// The metadata of the checkpoint.
     #[schema(value_type = Option<Object>)]

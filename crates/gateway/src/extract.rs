@@ -1,5 +1,7 @@
 //! What handlers read from a request, refused in the form that clients of the published server know.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use axum::RequestPartsExt;
@@ -9,21 +11,34 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use runloom_api::error::ErrorCode;
 use runloom_core::ids::{AssistantId, CheckpointId, GraphId, RunId, ThreadId};
-use serde::de::DeserializeOwned;
-use serde_json::error::Category;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 use uuid::Uuid;
 
 use crate::Gateway;
 use crate::error::{Refusal, known_graphs};
 
-/// A JSON body, whatever its content type says. Fields that `T` does not know are ignored.
+/// A JSON object, whatever its content type says. Fields that `T` does not know are ignored.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> FromRequest<Gateway> for Body<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, gateway: &Gateway) -> Result<Self, Refusal> {
-        parse(&read(request, gateway).await?).map(Self)
+        let Object(body) = parse(&read(request, gateway).await?)?;
+        Ok(Self(body))
+    }
+}
+
+/// A JSON body that is a list of objects.
+pub(crate) struct ListBody<T>(pub(crate) Vec<T>);
+
+impl<T: DeserializeOwned> FromRequest<Gateway> for ListBody<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, gateway: &Gateway) -> Result<Self, Refusal> {
+        let bodies: Vec<Object<T>> = parse(&read(request, gateway).await?)?;
+        Ok(Self(bodies.into_iter().map(|Object(body)| body).collect()))
     }
 }
 
@@ -38,7 +53,31 @@ impl<T: DeserializeOwned + Default> FromRequest<Gateway> for OptionalBody<T> {
         if bytes.trim_ascii().is_empty() {
             return Ok(Self(T::default()));
         }
-        parse(&bytes).map(Self)
+        let Object(body) = parse(&bytes)?;
+        Ok(Self(body))
+    }
+}
+
+/// What must be written as an object: derived types would take a list of their fields, too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
     }
 }
 
@@ -63,11 +102,14 @@ fn too_large(limit: usize) -> Refusal {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
-        Category::Data => Refusal::invalid(error.to_string()),
-        Category::Syntax | Category::Eof | Category::Io => {
-            Refusal::invalid("Invalid JSON in request body")
-        }
+    serde_json::from_slice(bytes).map_err(|error| {
+        // A wrong type may be met before the place where the text stops being JSON.
+        let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
+        Refusal::invalid(if is_json {
+            error.to_string()
+        } else {
+            "Invalid JSON in request body".to_owned()
+        })
     })
 }
 

@@ -18,7 +18,7 @@ use super::submit::Prepared;
 use super::{TAG, waiting};
 use crate::Gateway;
 use crate::error::Refusal;
-use crate::extract::{Body, ThreadPath};
+use crate::extract::{Body, ListBody, ThreadPath};
 use crate::sse;
 use crate::wait::Watch;
 
@@ -141,7 +141,7 @@ async fn wait_lone_run(
 async fn create_batch(
     State(gateway): State<Gateway>,
     headers: HeaderMap,
-    Body(bodies): Body<Vec<RunCreate>>,
+    ListBody(bodies): ListBody<RunCreate>,
 ) -> Result<Json<Vec<Run>>, Refusal> {
     if bodies.is_empty() {
         return Err(Refusal::invalid("A batch needs at least one run"));

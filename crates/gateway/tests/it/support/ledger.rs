@@ -80,10 +80,13 @@ impl Ledger {
             base.checkpoint.metadata["step"].as_i64().unwrap()
         }) + 1;
         let mut metadata = update.metadata.clone();
-        metadata.extend(map(
-            json!({"source": "update", "step": step, "parents": {}}),
-        ));
-        let version = format!("{:06}", step + 1);
+        metadata.extend([
+            ("source".to_owned(), json!("update")),
+            ("step".to_owned(), json!(step)),
+            ("parents".to_owned(), json!({})),
+        ]);
+        // Of its own, even where two checkpoints have the same parent.
+        let version = id.to_string();
         let checkpoint = Checkpoint {
             thread_id: update.thread_id,
             ns: update.ns.clone(),
@@ -105,10 +108,6 @@ impl Ledger {
             .await?;
         Ok(id)
     }
-}
-
-fn map(value: Value) -> JsonMap {
-    value.as_object().unwrap().clone()
 }
 
 fn entries(tuple: &CheckpointTuple) -> Vec<Value> {
