@@ -140,8 +140,8 @@ impl Speaker {
 }
 
 /// One task for each call that the model just made, or the end.
-fn after_agent(state: Conversation) -> Vec<Goto> {
-    let calls = unanswered_tool_calls(&state.messages);
+fn after_agent(Conversation { messages }: Conversation) -> Vec<Goto> {
+    let calls = unanswered_tool_calls(&messages);
     if calls.is_empty() {
         return vec![END.into()];
     }
