@@ -69,6 +69,8 @@ impl Attempt {
     async fn see_through(self, next: Option<ClaimId>) -> Option<Box<Claimed>> {
         let (verdict, head) = self.proceed().await;
         tracing::debug!(?verdict, "the code has stopped");
+        // What is handed back is for others: claiming it again at once would help nobody.
+        let next = next.filter(|_| verdict != Verdict::HandBack);
         // Nothing of this attempt may be heard after its successor began.
         self.publisher.flush().await;
         let ends = Ends {
@@ -104,6 +106,9 @@ impl Attempt {
         let plan = Plan::of(&self.run);
         if plan == Plan::Discard {
             return (Verdict::Discard, None);
+        }
+        if self.stopper.is_lost() {
+            return (Verdict::HandBack, None);
         }
         self.introduce().await;
         match plan {

@@ -39,6 +39,11 @@ pub(crate) fn spawn_new(worker: &Arc<Incarnation>, thread: ThreadId, slot: Owned
 /// Claims until there is an answer. Without one the claim may still have been made: a renewal will
 /// tell.
 async fn claim(worker: &Incarnation, thread: ThreadId, known: &Known) -> Option<Box<Claimed>> {
+    // What is claimed without a lease could only be handed back.
+    tokio::select! {
+        () = worker.deadline.renewed() => {}
+        () = worker.stopping.cancelled() => return None,
+    }
     let mut delays = patient_delays();
     for _ in 0..TRIES {
         let claim = worker.ports.database.claim(thread, worker.id, known.id);

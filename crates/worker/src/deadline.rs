@@ -48,7 +48,7 @@ impl Deadline {
         }
     }
 
-    /// Returns when the lease was renewed after it had run out.
+    /// Returns when there is a lease; after it has run out, when it was renewed.
     pub(crate) async fn renewed(&self) {
         let mut at = self.at.subscribe();
         while self.left().is_none() {

@@ -27,6 +27,8 @@ async fn find(worker: &Arc<Incarnation>) {
     let mut look = Instant::now();
     let mut age = Duration::ZERO;
     loop {
+        // Without a lease nothing can be executed, so others may have the wake-ups.
+        worker.deadline.renewed().await;
         let Ok(slot) = worker.slots.clone().acquire_owned().await else {
             return;
         };

@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
+use runloom_core::executor::Emission;
 use runloom_core::ids::ThreadId;
 use runloom_core::run::{CancelAction, MultitaskStrategy, RunStatus};
 use runloom_testkit::doubles::{Gate, Step};
 use runloom_testkit::history::History;
 use runloom_worker::{Config, Monotonic, Simulated};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::odd::writers;
+use crate::link::Fault;
+use crate::odd::{Odd, writers};
 use crate::support::{Bench, answer, assert_no_overlap, lines};
 
 /// The clock of a worker that is paused without noticing: the worst moment to go on is just before
@@ -124,6 +128,39 @@ async fn a_worker_that_is_cut_off_stops_before_anybody_else_begins() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn code_that_goes_on_after_the_lease_says_nothing_more() {
+    let bench = Bench::new();
+    let gate = Gate::new();
+    let (held, said) = (gate.clone(), Arc::new(Notify::new()));
+    let told = said.clone();
+    let speaking = Odd::new(bench.script([]), move |_, _, host| {
+        let (held, told) = (held.clone(), told.clone());
+        async move {
+            held.pass().await;
+            let emission = Emission {
+                event: "custom",
+                ns: Vec::new(),
+                data: "\"stale\"".into(),
+                said: None,
+            };
+            host.emit(vec![emission]).await;
+            told.notify_one();
+            std::future::pending().await
+        }
+        .boxed()
+    });
+    let worker = bench.worker(speaking);
+    let id = bench.enqueue(ThreadId::new(), "a").await;
+    gate.reached(1).await;
+    worker.link.cut(true);
+    tokio::time::sleep(Duration::from_millis(9_500)).await;
+    gate.open();
+    said.notified().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(bench.event_names(id), ["metadata"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_whose_lease_was_taken_begins_anew() {
     let bench = Bench::new();
     let gate = Gate::new();
@@ -216,4 +253,30 @@ async fn an_interrupt_outlives_the_worker_that_was_to_obey() {
         bench.run(first).await.unwrap().status,
         RunStatus::Interrupted
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_ran_out_locally_claims_nothing_until_it_is_renewed() {
+    let bench = Bench::new();
+    let gate = Gate::new();
+    let script = Arc::new(bench.script([Step::Pass(gate.clone()), answer("ok")]));
+    let history = script.history().clone();
+    let worker = bench.worker(script);
+    let id = bench.enqueue(ThreadId::new(), "a").await;
+    gate.reached(1).await;
+    // Renewals alone are lost, and not so long that the database would take the lease: everything
+    // else would still be accepted.
+    worker.link.plan("renew", vec![Fault::Refuse; 28]);
+    let run = bench
+        .until(id, |run| run.unwrap().attempt > 1)
+        .await
+        .unwrap();
+    assert_eq!(run.attempt, 2);
+    assert!(
+        worker.link.left("renew") == 0,
+        "not before a renewal succeeded"
+    );
+    gate.open();
+    assert_eq!(bench.ended(id).await.attempt, 2);
+    assert_eq!(history.executions().len(), 2);
 }
