@@ -158,7 +158,10 @@ mod tests {
             piece(0, Some(""), Some(""), "{\"x\":1}"),
             piece(1, None, None, ":2}"),
         ]);
-        let call = |name: &str, args: Value, id: &str| json!({"name": name, "args": args, "id": id, "type": "tool_call"});
+        let call = |name: &str, args: Value, id: &str| {
+            let kind = "tool_call";
+            json!({"name": name, "args": args, "id": id, "type": kind})
+        };
         let expected = json!([
             call("f", json!({"x": 1}), "a"),
             call("g", json!({"y": 2}), "b")

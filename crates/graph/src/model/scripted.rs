@@ -222,7 +222,8 @@ mod tests {
         let call = &message["tool_calls"][0];
         assert_eq!(call["name"], "search");
         assert_eq!(call["args"], json!({"query": "sf?"}));
-        let block = json!({"type": "tool_use", "id": call["id"], "name": "search", "input": {"query": "sf?"}});
+        let input = json!({"query": "sf?"});
+        let block = json!({"type": "tool_use", "id": call["id"], "name": "search", "input": input});
         assert_eq!(message["content"], json!([block]));
     }
 
