@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::serve::ListenerExt as _;
 use runloom_core::executor::Executor;
 use runloom_core::registry::Registry;
-use runloom_gateway::Gateway;
+use runloom_gateway::{Gateway, Impatient};
 use runloom_graph::{CompiledGraph, GraphExecutor};
 use runloom_worker::{SinceBoot, Worker};
 use tokio::net::TcpListener;
@@ -22,6 +23,9 @@ use crate::{banner, demo, test_graphs, wiring};
 /// Threads for the nodes of graphs. They are apart from those of the server, so that a node that
 /// blocks its thread delays other nodes at worst, never a lease or an answer.
 const GRAPH_THREADS: usize = 8;
+
+/// How long a client may take nothing of what it is sent before its connection is closed.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Serves until it is told to stop.
 pub(crate) async fn dev(
@@ -128,6 +132,7 @@ async fn serve(
             tracing::debug!(%error, "cannot send without delay");
         }
     });
+    let listener = Impatient::new(listener, WRITE_PATIENCE);
     let router = runloom_gateway::router(gateway.clone());
     let served = axum::serve(listener, router)
         .with_graceful_shutdown(stop.cancelled_owned())

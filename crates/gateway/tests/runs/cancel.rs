@@ -1,5 +1,6 @@
 //! Cancelling and deleting runs.
 
+use futures::StreamExt;
 use runloom_core::database::Transit;
 use serde_json::json;
 use tokio::time::{Duration, Instant, timeout};
@@ -75,7 +76,7 @@ async fn cancelling_does_not_wait_for_a_worker_that_is_silent() {
     let run = server.background(thread, json!({})).await;
     let attempt = server.claim(thread).await;
     let worker = attempt.run().worker_id.unwrap();
-    let _never_answered = server.notifier.signals(worker).await.unwrap();
+    let mut signals = server.notifier.signals(worker).await.unwrap();
     let begun = Instant::now();
     server
         .call("POST", &format!("{run}/cancel"))
@@ -85,6 +86,8 @@ async fn cancelling_does_not_wait_for_a_worker_that_is_silent() {
     let next = json!({"multitask_strategy": "rollback"});
     server.background(thread, next).await;
     assert!(begun.elapsed() < Duration::from_millis(10));
+    let never_answered = signals.next().await.unwrap();
+    assert_eq!(never_answered.signal.run_id, attempt.run().id);
 }
 
 #[tokio::test(start_paused = true)]

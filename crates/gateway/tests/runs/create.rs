@@ -1,6 +1,9 @@
 //! Creating runs, and refusing to.
 
+use futures::StreamExt;
+use runloom_core::run::CancelAction;
 use serde_json::{Value, json};
+use tokio::time::{Duration, timeout};
 
 use crate::support::{Server, with_assistant};
 
@@ -229,4 +232,21 @@ async fn a_command_wins_over_an_input() {
         (&kwargs["input"], &kwargs["command"]),
         (&Value::Null, &json!({"resume": "yes"}))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_hear_at_once_of_a_run_and_of_what_it_stops() {
+    let server = Server::start().await;
+    let thread = server.thread().await;
+    let soon = Duration::from_millis(1);
+    server.background(thread, json!({})).await;
+    assert_eq!(server.notifier.wakes(9, soon).await.unwrap(), [thread]);
+    let attempt = server.claim(thread).await;
+    let worker = attempt.run().worker_id.unwrap();
+    let mut signals = server.notifier.signals(worker).await.unwrap();
+    let interrupting = json!({"multitask_strategy": "interrupt"});
+    server.background(thread, interrupting).await;
+    let delivery = timeout(soon, signals.next()).await.unwrap().unwrap();
+    assert_eq!(delivery.signal.run_id, attempt.run().id);
+    assert_eq!(delivery.signal.action, CancelAction::Interrupt);
 }
