@@ -86,7 +86,8 @@ pub struct AssistantCreate {
     /// The graph it runs.
     pub graph_id: String,
     /// Its id; made if none.
-    pub assistant_id: Option<Uuid>,
+    #[schema(value_type = Option<Uuid>)]
+    pub assistant_id: Option<String>,
     /// See [`Assistant::config`].
     pub config: Option<Config>,
     /// See [`Assistant::context`].

@@ -13,6 +13,8 @@ pub const INFO: &str = "/info";
 pub const OPENAPI: &str = "/openapi.json";
 /// The OpenAPI document as a page.
 pub const DOCS: &str = "/docs";
+/// What that page is made of.
+pub const DOCS_FILE: &str = "/docs/{file}";
 
 /// Assistants.
 pub const ASSISTANTS: &str = "/assistants";

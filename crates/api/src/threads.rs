@@ -104,7 +104,8 @@ pub enum ThreadField {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct ThreadCreate {
     /// Its id; made if none.
-    pub thread_id: Option<Uuid>,
+    #[schema(value_type = Option<Uuid>)]
+    pub thread_id: Option<String>,
     /// The user's metadata.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<JsonMap>,

@@ -42,22 +42,6 @@ impl<T: DeserializeOwned> FromRequest<Gateway> for ListBody<T> {
     }
 }
 
-/// A JSON body that may be left out altogether.
-pub(crate) struct OptionalBody<T>(pub(crate) T);
-
-impl<T: DeserializeOwned + Default> FromRequest<Gateway> for OptionalBody<T> {
-    type Rejection = Refusal;
-
-    async fn from_request(request: Request, gateway: &Gateway) -> Result<Self, Refusal> {
-        let bytes = read(request, gateway).await?;
-        if bytes.trim_ascii().is_empty() {
-            return Ok(Self(T::default()));
-        }
-        let Object(body) = parse(&bytes)?;
-        Ok(Self(body))
-    }
-}
-
 /// What must be written as an object: derived types would take a list of their fields, too.
 struct Object<T>(T);
 
@@ -287,7 +271,8 @@ async fn segment(parts: &mut Parts, name: &str) -> Result<String, Refusal> {
     Ok(value.expect("the route has this parameter"))
 }
 
-fn id<T: From<Uuid>>(text: &str, what: &str) -> Result<T, Refusal> {
+/// An id as clients give it; `what` says of what.
+pub(crate) fn id<T: From<Uuid>>(text: &str, what: &str) -> Result<T, Refusal> {
     let id: Uuid = text
         .parse()
         .map_err(|_| Refusal::invalid(format!("Invalid {what} ID: must be a UUID")))?;

@@ -1,13 +1,20 @@
 //! The OpenAPI document, made from the routes themselves, and its page.
 
-use axum::Router;
+use std::sync::Arc;
+
+use axum::extract::Path;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
 use runloom_api::error::ErrorBody;
 use runloom_api::paths;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::{Content, Info, License, OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa::{PartialSchema, ToSchema};
-use utoipa_swagger_ui::{Config, SwaggerUi};
+use utoipa_swagger_ui::{Config, serve};
 
+use crate::error::Refusal;
 use crate::router::routes;
 
 /// The document that describes every route.
@@ -65,9 +72,22 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 
 /// Serves the document and its page. All that the page needs is part of the server, so it works
 /// where there is no way out to the internet.
-pub(crate) fn page<S: Clone + Send + Sync + 'static>(document: OpenApi) -> Router<S> {
-    SwaggerUi::new(paths::DOCS)
-        .url(paths::OPENAPI, document)
-        .config(Config::default().try_it_out_enabled(true))
-        .into()
+pub(crate) fn pages<S: Clone + Send + Sync + 'static>(document: OpenApi) -> Router<S> {
+    let config = Config::from(paths::OPENAPI).try_it_out_enabled(true);
+    let config = Arc::new(config);
+    let document = Arc::new(document);
+    Router::new()
+        .route(paths::OPENAPI, get(async move || Json(document)))
+        .route(paths::DOCS, get(async || Html(include_str!("docs.html"))))
+        .route(
+            paths::DOCS_FILE,
+            get(async move |Path(file): Path<String>| part(&file, config)),
+        )
+}
+
+/// A part of the page.
+fn part(file: &str, config: Arc<Config<'static>>) -> Result<Response, Refusal> {
+    let found = serve(file, config).map_err(|error| Refusal::internal(&error))?;
+    let file = found.ok_or_else(|| Refusal::not_found("Not Found"))?;
+    Ok(([(CONTENT_TYPE, file.content_type)], file.bytes.into_owned()).into_response())
 }

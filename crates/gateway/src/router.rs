@@ -21,7 +21,7 @@ use crate::{Gateway, assistants, items, openapi, runs, state, system, threads};
 pub fn router(gateway: Gateway) -> Router {
     let (routes, document) = routes().split_for_parts();
     routes
-        .merge(openapi::page(openapi::describe(document)))
+        .merge(openapi::pages(openapi::describe(document)))
         .fallback(async || Refusal::not_found("Not Found"))
         .method_not_allowed_fallback(async || {
             Refusal::new(ErrorCode::MethodNotAllowed, "Method Not Allowed")

@@ -26,7 +26,7 @@ use utoipa_axum::routes;
 
 use crate::Gateway;
 use crate::error::Refusal;
-use crate::extract::{AssistantPath, Body};
+use crate::extract::{AssistantPath, Body, id};
 use crate::page::{Extent, and_one_more, cut, headers};
 
 pub use system::ensure_assistants;
@@ -57,9 +57,8 @@ async fn create_assistant(
 ) -> Result<Json<Assistant>, Refusal> {
     let graph_id = known_graph(&gateway, body.graph_id)?;
     let (config, context) = mirrored(body.config, body.context)?;
-    let id = body
-        .assistant_id
-        .map_or_else(AssistantId::new, AssistantId::from);
+    let id = body.assistant_id.map(|text| id(&text, "assistant"));
+    let id = id.transpose()?.unwrap_or_else(AssistantId::new);
     let new = NewAssistant {
         id,
         graph_id,

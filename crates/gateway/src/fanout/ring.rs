@@ -152,16 +152,20 @@ impl Ring {
     }
 
     /// Adds a reader of everything after `id`, or from the start of the run; `None` if the ring does
-    /// not reach back so far.
+    /// not reach back so far, or has not come as far yet: it would then say `id` again.
     pub(super) fn join_after(&mut self, id: Option<EventId>) -> Option<ReaderKey> {
         let from_start = self.whole && self.first == 0;
-        let reaches = |id| self.frames.front().is_some_and(|frame| frame.id <= id);
-        if !from_start && !id.is_some_and(reaches) {
-            return None;
-        }
         let read = match id {
-            Some(id) => self.frames.partition_point(|frame| frame.id <= id),
-            None => 0,
+            None if from_start => 0,
+            None => return None,
+            Some(id) => {
+                let reaches_back = self.frames.front().is_some_and(|frame| frame.id <= id);
+                let has_come_as_far = self.frames.back().is_some_and(|frame| frame.id >= id);
+                if !has_come_as_far || !(reaches_back || from_start) {
+                    return None;
+                }
+                self.frames.partition_point(|frame| frame.id <= id)
+            }
         };
         Some(self.join_at(self.first + read as u64))
     }

@@ -15,7 +15,7 @@ use super::checkpoints::Reader;
 use super::{TAG, chosen, graph_of};
 use crate::Gateway;
 use crate::error::Refusal;
-use crate::extract::{OptionalBody, QueryParams, ThreadPath, checkpoint_id};
+use crate::extract::{Body, QueryParams, ThreadPath, checkpoint_id};
 
 pub(super) fn router() -> OpenApiRouter<Gateway> {
     OpenApiRouter::default().routes(routes!(get_thread_history, search_thread_history))
@@ -49,7 +49,7 @@ async fn get_thread_history(
 async fn search_thread_history(
     State(gateway): State<Gateway>,
     ThreadPath(id): ThreadPath,
-    OptionalBody(search): OptionalBody<HistorySearch>,
+    Body(search): Body<HistorySearch>,
 ) -> Result<Json<Vec<ThreadState>>, Refusal> {
     gateway.history(id, search).await.map(Json)
 }

@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 
 use crate::Gateway;
 use crate::error::Refusal;
-use crate::extract::{Body, ThreadPath};
+use crate::extract::{Body, ThreadPath, id};
 use crate::state::FirstState;
 
 const TAG: &str = "Threads";
@@ -39,7 +39,8 @@ async fn create_thread(
     State(gateway): State<Gateway>,
     Body(body): Body<ThreadCreate>,
 ) -> Result<Json<Thread>, Refusal> {
-    let id = body.thread_id.map_or_else(ThreadId::new, ThreadId::from);
+    let id = body.thread_id.map(|text| id(&text, "thread")).transpose()?;
+    let id = id.unwrap_or_else(ThreadId::new);
     let new = NewThread {
         id,
         metadata: body.metadata.unwrap_or_default(),

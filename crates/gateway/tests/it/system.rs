@@ -133,14 +133,30 @@ async fn a_body_over_the_limit_is_refused_whether_announced_or_not() {
 #[tokio::test]
 async fn the_page_of_the_document_comes_from_this_server_alone() {
     let server = Server::start().await;
-    let page = server.get("/docs/").await;
+    let page = server.get("/docs").await;
     assert_eq!(page.status, 200);
-    assert!(page.text.contains("swagger-ui"), "{}", page.text);
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
     assert!(
         !page.text.contains("//"),
         "it loads from elsewhere: {}",
         page.text
     );
-    let script = server.get("/docs/swagger-ui-bundle.js").await;
-    assert_eq!(script.status, 200);
+    let parts = page.text.split(['"']).filter(|part| part.contains('.'));
+    let parts: Vec<_> = parts.collect();
+    assert!(parts.len() > 3, "{parts:?}");
+    for part in parts {
+        let reply = server.get(&format!("/docs/{part}")).await;
+        let (status, kind) = reply.kind();
+        assert_eq!(status, 200, "{part}");
+        assert!(
+            !kind.starts_with("application/octet-stream"),
+            "{part} is {kind}"
+        );
+    }
+    let start = server.get("/docs/swagger-initializer.js").await;
+    assert!(start.text.contains("/openapi.json"), "{}", start.text);
+    server.get("/docs/nowhere.js").await.refusal(404);
 }

@@ -70,6 +70,8 @@ async fn what_a_thread_cannot_be_created_with_writes_nothing() {
     ] {
         server.post("/threads", body.clone()).await.refusal(422);
     }
+    let no_id = server.post("/threads", json!({"thread_id": "one"})).await;
+    assert_eq!(no_id.refusal(422), "Invalid thread ID: must be a UUID");
     assert_eq!(server.post("/threads/count", json!({})).await.json(200), 0);
 }
 

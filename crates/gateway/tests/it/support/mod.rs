@@ -168,7 +168,7 @@ pub(crate) async fn send(router: &Router, request: Request<Body>) -> Reply {
     Reply {
         status: parts.status,
         headers: parts.headers,
-        text: String::from_utf8(bytes.to_vec()).unwrap(),
+        text: String::from_utf8_lossy(&bytes).into_owned(),
     }
 }
 
@@ -205,6 +205,12 @@ impl Reply {
     pub(crate) fn empty(&self, status: u16) {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
         assert_eq!(self.text, "");
+    }
+
+    /// The status and the type of the content.
+    pub(crate) fn kind(&self) -> (u16, &str) {
+        let kind = self.header("content-type").unwrap_or_default();
+        (self.status.as_u16(), kind)
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
