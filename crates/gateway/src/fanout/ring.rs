@@ -314,6 +314,17 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_that_is_ahead_of_the_ring_does_not_join_it_yet() {
+        let mut ring = ring(SMALL, false);
+        ring.push(frame(0, 1));
+        assert_eq!(ring.join_after(Some(id(1))), None, "it would hear 1 again");
+        ring.push(frame(1, 1));
+        let key = ring.join_after(Some(id(1))).unwrap();
+        ring.push(frame(2, 1));
+        assert_eq!(numbers(&mut ring, key), [2]);
+    }
+
+    #[test]
     fn a_ring_that_saw_the_start_serves_it_until_it_is_dropped() {
         let mut ring = ring(SMALL, true);
         let first = ring.join_after(None).unwrap();
