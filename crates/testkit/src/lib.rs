@@ -4,4 +4,6 @@
 pub mod conformance;
 pub mod doubles;
 pub mod history;
+pub mod invariants;
 pub mod memory;
+pub mod model_check;

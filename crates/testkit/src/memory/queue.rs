@@ -93,7 +93,7 @@ impl Queue for Memory {
         next: Option<ClaimId>,
     ) -> Result<Settled, DatabaseError> {
         let (mut state, now) = self.begin();
-        let next = next.filter(|_| state.is_alive(lease.worker_id, now));
+        let alive = state.is_alive(lease.worker_id, now);
         let row = state
             .threads
             .get_mut(&lease.thread_id)
@@ -118,7 +118,7 @@ impl Queue for Memory {
         });
         settled.effects.changes.push(change);
         row.holder = None;
-        if let Some(claim) = next {
+        if let Some(claim) = next.filter(|_| alive) {
             settled.next = row.claim_due(lease.worker_id, claim, now)?.map(Box::new);
         }
         if let Some(next) = &settled.next {

@@ -129,6 +129,19 @@ pub(super) async fn a_value_is_stored_once_and_shared(f: Fixture) -> Done {
     Ok(())
 }
 
+pub(super) async fn an_empty_value_is_a_value(f: Fixture) -> Done {
+    let held = f.running(f.thread().await?).await?;
+    let mut new = with_channel(checkpoint(&held, 1), "log", "v1", Some(b""));
+    new.checkpoint.head = blob(b"");
+    let beside = writes(1, vec![write("a", 0, b"")]);
+    f.put(&held, vec![new], vec![beside]).await?;
+    let stored = f.latest(held.run.thread_id).await?;
+    assert_eq!(stored.checkpoint.head, blob(b""));
+    assert_eq!(stored.channels["log"], blob(b""));
+    assert_eq!(stored.writes[0].blob, blob(b""));
+    Ok(())
+}
+
 pub(super) async fn a_version_keeps_its_first_value(f: Fixture) -> Done {
     let held = f.running(f.thread().await?).await?;
     for value in [b"first", b"other"] {

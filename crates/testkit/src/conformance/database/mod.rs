@@ -144,6 +144,7 @@ suite! {
         the_latest_checkpoint_is_the_greatest
         namespaces_are_apart
         a_value_is_stored_once_and_shared
+        an_empty_value_is_a_value
         a_version_keeps_its_first_value
         storing_again_is_harmless
         pending_writes_are_ordered_by_path_task_and_index
