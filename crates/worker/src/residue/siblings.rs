@@ -8,10 +8,11 @@ use uuid::Uuid;
 
 use super::Stopped;
 
-/// Their messages, in the order of the tasks, without those that `before` has already.
+/// Their messages, in the order of the tasks, without those that the checkpoint itself has already.
+/// `before`, which is what readers see, may show them as well.
 pub(super) fn messages(stopped: &Stopped<'_>, before: &[Value]) -> Vec<Value> {
     let mut kept = Vec::new();
-    let mut merged = before.to_vec();
+    let mut merged = checkpointed(stopped).unwrap_or_else(|| before.to_vec());
     let writes = stopped.stored.map(|stored| stored.writes.as_slice());
     let own = |write: &&PendingWrite| {
         write.index >= 0
@@ -34,6 +35,12 @@ pub(super) fn messages(stopped: &Stopped<'_>, before: &[Value]) -> Vec<Value> {
         merged = after;
     }
     kept
+}
+
+/// The messages of the checkpoint itself, without any pending write.
+fn checkpointed(stopped: &Stopped<'_>) -> Option<Vec<Value>> {
+    let blob = stopped.stored?.channels.get(stopped.channel?)?;
+    (blob.kind == "json").then(|| serde_json::from_slice(&blob.data).ok())?
 }
 
 /// The messages of one write. One without an id gets the same whenever this is asked, so that it is
