@@ -25,6 +25,9 @@ impl Loop {
             }
         }
         let failure = self.execute(&mut entries).await?;
+        // A node that went on until it had finished does not undo the stop it was asked for before:
+        // what it wrote stays, and the run was stopped.
+        let was_asked_to_stop = self.level.token.is_cancelled();
         if let Some(failure) = failure {
             return Err(Fault::Failed(failure));
         }
@@ -39,7 +42,7 @@ impl Loop {
             self.level.show_values(&self.at.values, &[]).await;
         }
         self.level.show_checkpoint(self).await;
-        Ok(None)
+        Ok(was_asked_to_stop.then_some(End::Stopped))
     }
 
     /// Runs what is not finished yet. Answers with the first failure, if the superstep failed
