@@ -233,10 +233,10 @@ async def test_a_checkpoint_of_another_thread(client: LangGraphClient, thread: s
         thread, "echo", input=None, checkpoint_id=foreign["checkpoint_id"], raise_error=False
     )
     assert values["__error__"]["error"] == "EmptyInputError"
-    values = await client.runs.wait(
-        thread, "echo", input=human("mine"), checkpoint=foreign, raise_error=False
-    )
-    assert "secret" not in json.dumps(values)
+    with pytest.raises(httpx.HTTPStatusError) as refused:
+        await client.runs.wait(thread, "echo", input=human("mine"), checkpoint=foreign)
+    assert refused.value.response.status_code == 422
+    assert [run["status"] for run in await client.runs.list(thread)] == ["error"]
     assert "secret" not in json.dumps(await client.threads.get_state(thread))
     state = await client.threads.get_state(thread, checkpoint_id=foreign["checkpoint_id"])
     assert state["values"] == {}
