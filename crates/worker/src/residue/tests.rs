@@ -365,3 +365,23 @@ fn a_call_made_by_a_finished_sibling_is_answered_too() {
     let case = Case::new(question).wrote("t1", "json", &asks);
     assert_eq!(lines(&written(&case.residue())), ["ai", "tool 9error"]);
 }
+
+#[test]
+fn a_result_that_readers_see_already_is_kept_if_the_checkpoint_lacks_it() {
+    let question = json!({"role": "user", "content": "q", "id": "q"});
+    let answer = json!({"role": "ai", "content": "left", "id": "l"});
+    let mut case = Case::new(json!([question, answer])).wrote("t1", "json", &answer);
+    let checkpointed = add_messages(&[], &question).unwrap();
+    let stored = case.stored.as_mut().expect("a stored head");
+    stored
+        .channels
+        .insert("messages".to_owned(), Blob::json(&checkpointed).unwrap());
+    let residue = case.residue();
+    assert_eq!(ids(&written(&residue)), ["l"]);
+    let values: JsonMap = residue.head.values.parse().unwrap();
+    assert_eq!(
+        ids(values["messages"].as_array().unwrap()),
+        ["q", "l"],
+        "readers do not see it twice"
+    );
+}
