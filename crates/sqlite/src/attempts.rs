@@ -65,10 +65,6 @@ pub(crate) async fn settle(
     settlement: Settlement,
     next: Option<ClaimId>,
 ) -> Result<Settled> {
-    let next = match next {
-        Some(claim) if is_alive(change, lease.worker_id).await? => Some(claim),
-        _ => None,
-    };
     let thread = threads::load(change, lease.thread_id).await?;
     let mut thread = thread.ok_or(DatabaseError::Fenced)?;
     if !thread.is_held(lease.fence, lease.run_id) {
@@ -83,13 +79,18 @@ pub(crate) async fn settle(
     thread.holder = None;
     let status = leave(change, &mut thread, row, settlement, &mut settled.effects).await?;
     remember(change, lease, status).await?;
-    if let Some(claim) = next {
+    let queue = runs::outlook(change, lease.thread_id).await?;
+    if let Some(claim) = next.filter(|_| queue.due)
+        && is_alive(change, lease.worker_id).await?
+    {
         let claimed = claim_due(change, &mut thread, lease.worker_id, claim).await?;
+        settled
+            .effects
+            .changes
+            .extend(claimed.as_ref().map(started));
         settled.next = claimed.map(Box::new);
     }
-    let next = settled.next.as_deref();
-    settled.effects.changes.extend(next.map(started));
-    threads::finish(change, &mut thread, &mut settled.effects).await?;
+    threads::finish_with(change, &mut thread, &queue, &mut settled.effects).await?;
     Ok(settled)
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use runloom_core::checkpoint::{
-    Blob, Checkpoint, CheckpointQuery, CheckpointTuple, NewCheckpoint, NewWrites, PendingWrite,
+    Blob, ChannelBlob, Checkpoint, CheckpointQuery, CheckpointTuple, NewCheckpoint, NewWrites,
+    PendingWrite,
 };
 use runloom_core::database::{Checkpoints, DatabaseError, Guard};
 use runloom_core::ids::{CheckpointId, RunId, ThreadId};
@@ -111,21 +112,7 @@ async fn put_checkpoint(
 ) -> Result<()> {
     let checkpoint = &new.checkpoint;
     let run = writer.map(|run| run.0);
-    for blob in &new.blobs {
-        sqlx::query!(
-            "insert into channel_blobs (thread_id, ns, channel, version, run_id, kind, data)
-            values (?, ?, ?, ?, ?, ?, ?) on conflict do nothing",
-            thread.0,
-            checkpoint.ns,
-            blob.channel,
-            blob.version,
-            run,
-            blob.blob.kind,
-            &*blob.blob.data
-        )
-        .execute(&mut **change)
-        .await?;
-    }
+    put_blobs(change, thread, run, &checkpoint.ns, &new.blobs).await?;
     sqlx::query!(
         "insert into checkpoints (
             thread_id, ns, id, parent, run_id, metadata, head_kind, head, versions, created_at
@@ -140,6 +127,53 @@ async fn put_checkpoint(
         &*checkpoint.head.data,
         Json(&checkpoint.versions),
         micros(checkpoint.created_at)
+    )
+    .execute(&mut **change)
+    .await?;
+    Ok(())
+}
+
+/// Stores channel values, each unless its version is there. They travel as one run of bytes with a
+/// list of where each begins, so that a checkpoint costs one statement however many it has.
+async fn put_blobs(
+    change: &mut Change<'_>,
+    thread: ThreadId,
+    run: Option<Uuid>,
+    ns: &str,
+    blobs: &[ChannelBlob],
+) -> Result<()> {
+    if blobs.is_empty() {
+        return Ok(());
+    }
+    let mut data = Vec::with_capacity(blobs.iter().map(|blob| blob.blob.data.len()).sum());
+    let mut list = Vec::with_capacity(blobs.len());
+    for ChannelBlob {
+        channel,
+        version,
+        blob,
+    } in blobs
+    {
+        // SQL counts from one, and takes a part of no bytes for none at all.
+        list.push((
+            channel,
+            version,
+            &blob.kind,
+            data.len() + 1,
+            blob.data.len(),
+        ));
+        data.extend_from_slice(&blob.data);
+    }
+    sqlx::query!(
+        "insert into channel_blobs (thread_id, ns, channel, version, run_id, kind, data)
+        select ?1, ?2, v.value ->> 0, v.value ->> 1, ?3, v.value ->> 2,
+            coalesce(substr(?5, v.value ->> 3, v.value ->> 4), x'')
+        from json_each(?4) v where true
+        on conflict do nothing",
+        thread.0,
+        ns,
+        run,
+        Json(list),
+        data
     )
     .execute(&mut **change)
     .await?;

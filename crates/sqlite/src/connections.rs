@@ -49,7 +49,10 @@ impl Connections {
             .create_if_missing(true)
             .busy_timeout(BUSY_TIMEOUT)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal);
+            .synchronous(SqliteSynchronous::Normal)
+            // In pages: the log is folded into the file, and the disk waited for, four times less
+            // often than by default, for a log of some sixteen megabytes.
+            .pragma("wal_autocheckpoint", "4000");
         let writer = SqliteConnection::connect_with(&options).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(readers.max(1))

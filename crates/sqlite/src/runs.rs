@@ -65,14 +65,12 @@ impl Runs for Sqlite {
 
 async fn submit(change: &mut Change<'_>, new: &NewRun) -> Result<Submission> {
     let mut effects = Effects::default();
-    if let Some(known) = load(change, new.id).await? {
-        if let Some(mut thread) = threads::load(change, known.run.thread_id).await? {
-            threads::finish(change, &mut thread, &mut effects).await?;
-        }
-        return Ok(Submission::Accepted(Box::new(known.run), effects));
+    let known = threads::load(change, new.thread_id).await?;
+    let mut rows = in_flight_and(change, new.thread_id, new.id).await?;
+    if let Some(known) = rows.extract_if(.., |row| row.run.id == new.id).next() {
+        return resubmit(change, known).await;
     }
-    let (mut thread, composed) = place(change, new).await?;
-    let mut rows = in_flight(change, new.thread_id).await?;
+    let (mut thread, composed) = place(change, known, new).await?;
     let facts: Vec<_> = rows.iter().map(|row| InFlight::of(&row.run)).collect();
     let Admission::Accepted(stops) = admit(new.multitask_strategy, &facts) else {
         return Ok(Submission::Rejected);
@@ -92,9 +90,22 @@ async fn submit(change: &mut Change<'_>, new: &NewRun) -> Result<Submission> {
     Ok(Submission::Accepted(Box::new(row.run), effects))
 }
 
+/// The answer to a run that was submitted before.
+async fn resubmit(change: &mut Change<'_>, known: RunRow) -> Result<Submission> {
+    let mut effects = Effects::default();
+    if let Some(mut thread) = threads::load(change, known.run.thread_id).await? {
+        threads::finish(change, &mut thread, &mut effects).await?;
+    }
+    Ok(Submission::Accepted(Box::new(known.run), effects))
+}
+
 /// The thread of a new run, made if need be, and what the run and the thread are stored with.
-async fn place(change: &mut Change<'_>, new: &NewRun) -> Result<(ThreadRow, Composed)> {
-    match threads::load(change, new.thread_id).await? {
+async fn place(
+    change: &mut Change<'_>,
+    known: Option<ThreadRow>,
+    new: &NewRun,
+) -> Result<(ThreadRow, Composed)> {
+    match known {
         Some(row) => {
             let composed = new.compose(Some(&row.thread));
             Ok((row, composed))
@@ -185,11 +196,30 @@ pub(crate) async fn in_flight(db: &mut SqliteConnection, thread: ThreadId) -> Re
         "select * from runs where thread_id = ? and status in ('pending', 'running')",
         thread.0
     );
-    let rows = rows.fetch_all(db).await?.into_iter();
-    let mut rows: Vec<_> = rows.map(RunRow::from).collect();
-    // Not left to SQL, which would walk through all runs that the thread ever had.
+    Ok(by_acceptance(rows.fetch_all(db).await?))
+}
+
+/// The same, and the run `id` if it is known, wherever and however it is.
+async fn in_flight_and(
+    db: &mut SqliteConnection,
+    thread: ThreadId,
+    id: RunId,
+) -> Result<Vec<RunRow>> {
+    let rows = sqlx::query_as!(
+        RunColumns,
+        "select * from runs
+        where (thread_id = ? and status in ('pending', 'running')) or id = ?",
+        thread.0,
+        id.0
+    );
+    Ok(by_acceptance(rows.fetch_all(db).await?))
+}
+
+/// Sorts a few runs. Not left to SQL, which would walk through all that the thread ever had.
+fn by_acceptance(rows: Vec<RunColumns>) -> Vec<RunRow> {
+    let mut rows: Vec<_> = rows.into_iter().map(RunRow::from).collect();
     rows.sort_by_key(|row| row.run.seq);
-    Ok(rows)
+    rows
 }
 
 /// The run to be claimed next, if it is due: the first in the queue, unless it waits for another

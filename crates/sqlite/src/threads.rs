@@ -16,6 +16,7 @@ use crate::connections::Change;
 use crate::convert::micros;
 use crate::error::Result;
 use crate::rows::{ThreadColumns, ThreadRow};
+use crate::runs::Outlook;
 use crate::stops::{Asker, carry_out};
 use crate::{runs, search};
 
@@ -199,8 +200,18 @@ pub(crate) async fn finish(
     row: &mut ThreadRow,
     effects: &mut Effects,
 ) -> Result<()> {
-    let now = change.now;
     let queue = runs::outlook(change, row.thread.id).await?;
+    finish_with(change, row, &queue, effects).await
+}
+
+/// The same, where it is known already what lies before the thread.
+pub(crate) async fn finish_with(
+    change: &mut Change<'_>,
+    row: &mut ThreadRow,
+    queue: &Outlook,
+    effects: &mut Effects,
+) -> Result<()> {
+    let now = change.now;
     row.refresh(queue.in_flight, now);
     if queue.due && row.holder.is_none() {
         row.hinted_at = now;

@@ -79,6 +79,10 @@ async fn the_queue_goes_by_its_indexes() {
             "select * from runs where thread_id = ? and status in ('pending', 'running')",
             "SEARCH runs USING INDEX runs_in_flight (thread_id=?)",
         ),
+        (
+            "status in ('pending', 'running')) or id = ?",
+            "MULTI-INDEX OR\nINDEX 1\nSEARCH runs USING INDEX runs_in_flight (thread_id=?)",
+        ),
     ];
     for (part, step) in cases {
         let plan = plan(&plans, part);
