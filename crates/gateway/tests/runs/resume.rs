@@ -131,3 +131,42 @@ async fn what_cannot_be_resumed_goes_on_from_now() {
     attempt.emit("custom", json!(1)).await;
     assert_eq!(number(&late.frame().await.unwrap()), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_is_ahead_of_the_ring_gets_nothing_twice() {
+    let server = Server::start().await;
+    let thread = server.thread().await;
+    let run = server
+        .background(thread, json!({"stream_resumable": true}))
+        .await;
+    let mut attempt = server.claim(thread).await;
+    let first = attempt.emit("custom", json!(0)).await;
+    // Nothing streamed the run so far: this reader takes the log, the ring begins after 0.
+    let mut reader = server.resume(&format!("{run}/stream"), &first).await.ok();
+    attempt.emit("custom", json!(1)).await;
+    assert_eq!(number(&reader.frame().await.unwrap()), 1);
+    settle_down().await;
+    // The ring has 1 now. The reader gets 2 from the log before the ring does.
+    attempt.emit("custom", json!(2)).await;
+    assert_eq!(number(&reader.frame().await.unwrap()), 2);
+    settle_down().await;
+    let mut behind = server.resume(&format!("{run}/stream"), &first).await.ok();
+    let latest = attempt.emit("custom", json!(3)).await;
+    // This one comes back after 3, which the ring does not have yet.
+    let mut ahead = server.resume(&format!("{run}/stream"), &latest).await.ok();
+    attempt.emit("custom", json!(4)).await;
+    attempt.succeed(json!({})).await;
+    for (reader, expected) in [
+        (&mut reader, vec![3, 4]),
+        (&mut ahead, vec![4]),
+        (&mut behind, vec![1, 2, 3, 4]),
+    ] {
+        let rest: Vec<_> = reader.events().await.iter().map(|e| number(e)).collect();
+        assert_eq!(rest, expected);
+    }
+}
+
+/// Lets everything run that can.
+async fn settle_down() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
