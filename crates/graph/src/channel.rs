@@ -1,10 +1,13 @@
 //! Channels: the named slots of a graph's state, and how updates change their values.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use runloom_core::message;
 use serde_json::{Value, json};
+
+use crate::task::panic_message;
 
 /// Why a channel does not take an update.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -137,7 +140,11 @@ impl Channel {
             Kind::Reduce(reduce) => {
                 let mut value = start.cloned();
                 for update in updates {
-                    let next = reduce(value.as_ref(), update);
+                    // The reducer is user code, and must not take the engine down with it.
+                    let next = catch_unwind(AssertUnwindSafe(|| reduce(value.as_ref(), update)));
+                    let next = next.unwrap_or_else(|panic| {
+                        Err(format!("the reducer panicked: {}", panic_message(&*panic)))
+                    });
                     value = Some(next.map_err(|reason| refused(name, &reason))?);
                 }
                 Ok(value.unwrap_or_default())
@@ -211,6 +218,13 @@ mod tests {
             refusal.to_string(),
             "channel \"n\" refuses the update: not a number"
         );
+    }
+
+    #[test]
+    fn a_reducer_that_panics_refuses() {
+        let broken = Channel::reduce(|_, _| panic!("no way"));
+        let refusal = broken.apply("n", None, &[&json!(1)]).unwrap_err();
+        assert!(refusal.to_string().contains("no way"), "{refusal}");
     }
 
     #[test]

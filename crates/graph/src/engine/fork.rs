@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use runloom_core::checkpoint::PendingWrite;
 use runloom_core::ids::CheckpointId;
 use serde_json::Value;
 
@@ -36,10 +37,7 @@ pub(super) async fn fork(
         let Some(old) = old.iter().find(|old| old.path == new.path) else {
             continue;
         };
-        let progress = Progress::of(&rows, &old.id)?;
-        let waits = moved(&progress, old, new, &mut ids);
-        let mut carried = Row::Interrupts(&waits).encode(new)?;
-        carried.extend(Row::Answers(&progress.answers).encode(new)?);
+        let carried = carried(Progress::of(&rows, &old.id)?, old, new, &mut ids)?;
         root.at.rows.extend(carried.iter().cloned());
         root.ledger.rows(&root.at.id, carried);
     }
@@ -47,27 +45,41 @@ pub(super) async fn fork(
     Ok(resume.map(|resume| translated(resume, &ids)))
 }
 
-/// The interrupts that a task waits on, with the ids of its new place. Those of a subgraph are left
-/// out: it starts anew.
-fn moved(
-    progress: &Progress,
+/// The question that a task asked last, with the id of its new place, and the answers it had before.
+/// Questions of a subgraph are left out: it starts anew.
+fn carried(
+    progress: Progress,
     old: &Slot,
     new: &Slot,
     ids: &mut BTreeMap<String, String>,
-) -> Vec<Interrupt> {
-    let index = progress.answers.len();
-    let (before, after) = (interrupt_id(&old.ns, index), interrupt_id(&new.ns, index));
-    let own = progress
-        .interrupts
-        .iter()
-        .filter(|interrupt| interrupt.id == before);
-    let moved = own.map(|interrupt| Interrupt {
-        value: interrupt.value.clone(),
-        id: after.clone(),
-    });
-    let moved: Vec<_> = moved.collect();
-    ids.insert(before, after);
-    moved
+) -> Result<Vec<PendingWrite>, Fault> {
+    // It may have been answered since, on the branch that is left behind.
+    let mut answers = progress.answers;
+    let asked = |index: &usize| {
+        let id = interrupt_id(&old.ns, *index);
+        progress
+            .interrupts
+            .iter()
+            .find(|interrupt| interrupt.id == id)
+    };
+    let Some(index) = (0..=answers.len())
+        .rev()
+        .find(|index| asked(index).is_some())
+    else {
+        return Ok(Vec::new());
+    };
+    answers.truncate(index);
+    let questions: Vec<_> = asked(&index)
+        .map(|interrupt| Interrupt {
+            value: interrupt.value.clone(),
+            id: interrupt_id(&new.ns, index),
+        })
+        .into_iter()
+        .collect();
+    ids.insert(interrupt_id(&old.ns, index), interrupt_id(&new.ns, index));
+    let mut rows = Row::Interrupts(&questions).encode(new)?;
+    rows.extend(Row::Answers(&answers).encode(new)?);
+    Ok(rows)
 }
 
 fn translated(resume: Value, ids: &BTreeMap<String, String>) -> Value {

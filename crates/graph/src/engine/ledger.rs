@@ -1,6 +1,6 @@
 //! Writes checkpoints and pending writes of one graph when the run's durability says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use runloom_core::checkpoint::{NewWrites, PendingWrite};
 use runloom_core::ids::CheckpointId;
@@ -9,6 +9,10 @@ use runloom_core::run::Durability;
 use super::Fault;
 use crate::run::{Store, Ticket};
 use crate::state::{Snapshot, Stamp};
+
+/// How many checkpoints may be under way while the graph runs on. The first superstep of a run
+/// begins with two: its input, and the input applied.
+const UNDER_WAY: usize = 3;
 
 /// What of a graph is stored, and what is held back.
 pub(crate) struct Ledger {
@@ -21,8 +25,8 @@ pub(crate) struct Ledger {
     id: Option<CheckpointId>,
     /// Rows of the current checkpoint that are held back until the end.
     held: Vec<PendingWrite>,
-    /// Becomes ready when the newest checkpoint is stored.
-    ticket: Option<Ticket>,
+    /// Become ready when the newest checkpoints are stored, oldest first.
+    under_way: VecDeque<Ticket>,
     /// Whether anything was stored in this attempt.
     wrote: bool,
 }
@@ -42,7 +46,7 @@ impl Ledger {
             versions: at.map(|at| at.versions.clone()).unwrap_or_default(),
             id: at.map(|at| at.id.clone()),
             held: Vec::new(),
-            ticket: None,
+            under_way: VecDeque::new(),
             wrote: false,
         }
     }
@@ -63,10 +67,12 @@ impl Ledger {
         let ticket = self.store.ticket();
         match self.durability {
             Durability::Sync => ticket.wait().await?,
-            // At most one checkpoint is on its way while the next superstep runs.
             Durability::Async | Durability::Exit => {
-                if let Some(previous) = self.ticket.replace(ticket) {
-                    previous.wait().await?;
+                self.under_way.push_back(ticket);
+                if self.under_way.len() > UNDER_WAY
+                    && let Some(oldest) = self.under_way.pop_front()
+                {
+                    oldest.wait().await?;
                 }
             }
         }

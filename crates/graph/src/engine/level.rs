@@ -133,6 +133,6 @@ fn stamp(run: &Run, ns: String, parents: BTreeMap<String, CheckpointId>) -> Stam
         run_id: Some(run.attempt.run_id),
         ns,
         parents,
-        metadata: run.metadata(),
+        metadata: run.metadata.clone(),
     }
 }

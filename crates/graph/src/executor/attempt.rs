@@ -27,7 +27,8 @@ pub(super) async fn execute(
     stop.note(*signal.borrow());
     let runtime = executor.runtime.clone();
     let run = Arc::new(Run {
-        modes: Modes::of(&attempt.kwargs.stream_mode),
+        metadata: run::metadata(&attempt),
+        modes: modes(&attempt),
         events,
         store: store.clone(),
         items: host.items(),
@@ -61,6 +62,14 @@ pub(super) async fn execute(
     }
 }
 
+/// What to show. Nobody watches an input being applied.
+fn modes(attempt: &Attempt) -> Modes {
+    match attempt.work {
+        Work::Run => Modes::of(&attempt.kwargs.stream_mode),
+        Work::ApplyInput => Modes::default(),
+    }
+}
+
 /// Stops the attempt when it is asked to stop, or cannot store anything any more.
 async fn watch(
     signal: impl Future<Output = std::convert::Infallible>,
@@ -81,38 +90,50 @@ async fn watch(
 async fn drive(level: &Arc<Level>) -> Outcome {
     let (root, result) = match level.run.attempt.work {
         Work::Run => run_root(level).await,
-        Work::ApplyInput => apply_input(level).await,
+        Work::ApplyInput => (None, apply_input(level).await),
     };
     let flushed = level.run.store.flush().await;
-    let result = flushed.map_err(Fault::from).and(result);
-    let (ended, known) = match result {
-        Ok(End::Done) => (Ended::Success, true),
-        Ok(End::Paused(_)) => (Ended::Paused, false),
-        Ok(End::Stopped) => (Ended::Stopped, false),
-        Ok(End::Drained) => (Ended::Drained, false),
-        Err(Fault::Failed(failure)) => {
-            let error = RunError::new(failure.kind, failure.message);
-            (Ended::Failed(error), false)
-        }
-        Err(Fault::Store(StoreError::Fenced | StoreError::Closed)) => {
+    let ended = match flushed.map_err(Fault::from).and(result) {
+        Err(Fault::Store(error)) => {
             return Outcome {
-                ended: Ended::Stopped,
+                ended: without_storage(&error),
                 head: None,
             };
         }
-        Err(Fault::Store(error @ StoreError::Unavailable(_))) => {
-            return Outcome {
-                ended: Ended::Retry(RunError::new("StorageUnavailable", error.to_string())),
-                head: None,
-            };
-        }
+        Err(Fault::Failed(failure)) => Ended::Failed(RunError::new(failure.kind, failure.message)),
+        Ok(End::Done) => Ended::Success,
+        Ok(End::Paused(_)) => Ended::Paused,
+        Ok(End::Stopped) if was_asked(level) => Ended::Stopped,
+        Ok(End::Stopped) => Ended::Retry(unasked()),
+        Ok(End::Drained) => Ended::Drained,
     };
     // A graph that came to its end in this attempt is at a checkpoint without pending writes.
+    let known = ended == Ended::Success;
     let head = match root.filter(|root| known && root.wrote()) {
         Some(root) => Some(view::head_at_end(&level.graph, root.at())),
         None => stored_head(level).await,
     };
     Outcome { ended, head }
+}
+
+fn without_storage(error: &StoreError) -> Ended {
+    match error {
+        StoreError::Fenced | StoreError::Closed => Ended::Stopped,
+        StoreError::Unavailable(_) => {
+            Ended::Retry(RunError::new("StorageUnavailable", error.to_string()))
+        }
+    }
+}
+
+/// Whether it is no surprise that the attempt stopped.
+fn was_asked(level: &Level) -> bool {
+    level.run.attempt.work == Work::ApplyInput || level.run.stop.now().is_cancelled()
+}
+
+/// A node gave up as if it had been asked to, or the runtime that it was on is gone.
+fn unasked() -> RunError {
+    let text = "a node ended as if the run had been stopped, but nobody had asked for that";
+    RunError::new("CancelledError", text)
 }
 
 async fn run_root(level: &Arc<Level>) -> (Option<Loop>, Result<End, Fault>) {
@@ -125,19 +146,17 @@ async fn run_root(level: &Arc<Level>) -> (Option<Loop>, Result<End, Fault>) {
     }
 }
 
-async fn apply_input(level: &Arc<Level>) -> (Option<Loop>, Result<End, Fault>) {
+async fn apply_input(level: &Arc<Level>) -> Result<End, Fault> {
     match engine::apply_input(level).await {
-        Ok(root) => (
-            None,
-            root.map_or(Ok(()), Loop::stop_here).map(|()| End::Stopped),
-        ),
+        Ok(None) => {}
+        Ok(Some(root)) => root.stop_here()?,
         Err(Fault::Failed(failure)) => {
             tracing::warn!(run.id = %level.run.attempt.run_id, ?failure,
                 "the input of a superseded run cannot be applied");
-            (None, Ok(End::Stopped))
         }
-        Err(fault) => (None, Err(fault)),
+        Err(fault) => return Err(fault),
     }
+    Ok(End::Stopped)
 }
 
 /// The head as a reader sees it; `None` if it cannot be read.

@@ -26,6 +26,8 @@ use crate::stream::Modes;
 /// What all parts of an attempt share.
 pub(crate) struct Run {
     pub(crate) attempt: Attempt,
+    /// What all checkpoints, tasks and chat messages of the attempt carry.
+    pub(crate) metadata: JsonMap,
     pub(crate) modes: Modes,
     pub(crate) events: EventSink,
     pub(crate) store: Store,
@@ -45,21 +47,6 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// The metadata that all checkpoints, tasks and chat messages of the attempt carry.
-    pub(crate) fn metadata(&self) -> JsonMap {
-        let attempt = &self.attempt;
-        let mut metadata = attempt.metadata.clone();
-        let own = [
-            ("run_id", json!(attempt.run_id)),
-            ("thread_id", json!(attempt.thread_id)),
-            ("assistant_id", json!(attempt.assistant_id)),
-            ("graph_id", json!(attempt.graph_id)),
-            ("run_attempt", json!(attempt.attempt)),
-        ];
-        metadata.extend(own.map(|(key, value)| (key.to_owned(), value)));
-        metadata
-    }
-
     /// Whether the chat message `id` need not be shown again. From now on it need not.
     pub(crate) fn shows_first(&self, id: &str) -> bool {
         let mut shown = self
@@ -68,4 +55,31 @@ impl Run {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         shown.insert(id.to_owned())
     }
+}
+
+/// The metadata of everything that `attempt` makes: the simple values of its configuration, its own
+/// metadata, and who it is.
+pub(crate) fn metadata(attempt: &Attempt) -> JsonMap {
+    let configurable = attempt.kwargs.configurable().into_iter().flatten();
+    let mut metadata: JsonMap = configurable
+        .filter(|(key, value)| !(is_internal(key) || value.is_object() || value.is_array()))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    metadata.extend(attempt.metadata.clone());
+    let own = [
+        ("run_id", json!(attempt.run_id)),
+        ("thread_id", json!(attempt.thread_id)),
+        ("assistant_id", json!(attempt.assistant_id)),
+        ("graph_id", json!(attempt.graph_id)),
+        ("run_attempt", json!(attempt.attempt)),
+    ];
+    metadata.extend(own.map(|(key, value)| (key.to_owned(), value)));
+    metadata
+}
+
+/// Keys of the configuration that say how to run, not what the run is about.
+fn is_internal(key: &str) -> bool {
+    ["__", "langgraph_", "checkpoint_"]
+        .iter()
+        .any(|prefix| key.starts_with(prefix))
 }

@@ -130,3 +130,57 @@ impl Planned {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Channel, NodeContext, NodeResult, START, StateGraph};
+
+    fn names(plan: &Plan) -> Vec<&str> {
+        plan.next.iter().map(Planned::name).collect()
+    }
+
+    #[test]
+    fn sent_tasks_keep_their_order_and_come_before_nodes_which_run_once_in_the_order_of_names() {
+        let mut plan = Plan::default();
+        let send = |number| Goto::Send(Send::new("w", json!(number)));
+        plan.go([
+            "b".into(),
+            send(2),
+            "a".into(),
+            send(1),
+            "b".into(),
+            END.into(),
+        ]);
+        assert_eq!(names(&plan), ["w", "w", "a", "b"]);
+        let Planned::Sent { input, .. } = &plan.next[0] else {
+            panic!("{plan:?}");
+        };
+        assert_eq!(input, &json!(2));
+    }
+
+    #[test]
+    fn a_join_remembers_whom_it_has_seen_until_it_fires() {
+        async fn noop(_: Value, _: NodeContext) -> NodeResult<()> {
+            Ok(())
+        }
+        let graph = StateGraph::new().channel("x", Channel::last_value());
+        let graph = graph.node("a", noop).node("b", noop).node("c", noop);
+        let graph = graph
+            .edge(START, "a")
+            .join(["a", "b"], "c")
+            .compile()
+            .unwrap();
+        let graph = graph.parts();
+        let first = plan_after(graph, &BTreeMap::new(), [("a", &[][..])]);
+        assert!(first.next.is_empty());
+        let again = plan_after(graph, &first.joins, [("a", &[][..])]);
+        assert_eq!(again.joins, first.joins);
+        let stored: Plan = serde_json::from_value(json!(again)).unwrap();
+        let fired = plan_after(graph, &stored.joins, [("b", &[][..])]);
+        assert_eq!(names(&fired), ["c"]);
+        assert!(fired.joins.is_empty());
+    }
+}

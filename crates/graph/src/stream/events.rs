@@ -74,7 +74,7 @@ impl Level {
             "name": task.slot.name,
             "input": task.slot.input.to_value(),
             "triggers": task.slot.triggers,
-            "metadata": self.run.metadata(),
+            "metadata": self.run.metadata,
         });
         self.show_task("task", task, payload).await;
     }

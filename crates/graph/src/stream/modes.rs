@@ -12,6 +12,10 @@ pub(crate) enum MessageForm {
 }
 
 /// The modes of a run.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one mode, asked for or not"
+)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Modes {
     pub(crate) values: bool,

@@ -36,12 +36,11 @@ pub(crate) async fn execute(
     task: Arc<Task>,
     token: CancellationToken,
 ) -> Ended {
-    let outcome = match graph.parts().nodes.get(&task.slot.name) {
-        Some(node) => with_retries(&run, &graph, node, &task, &token).await,
-        None => {
-            let text = format!("the graph has no node named {:?} any more", task.slot.name);
-            Err(NodeError::new("UnknownNodeError", text))
-        }
+    let outcome = if let Some(node) = graph.parts().nodes.get(&task.slot.name) {
+        with_retries(&run, &graph, node, &task, &token).await
+    } else {
+        let text = format!("the graph no longer has a node {:?}", task.slot.name);
+        Err(NodeError::new("UnknownNodeError", text))
     };
     match outcome {
         Ok(finished) => Ended::Finished(finished),

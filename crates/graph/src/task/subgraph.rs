@@ -35,13 +35,11 @@ pub(crate) async fn run(
     };
     let mut output = node::to_map(&values);
     output.retain(|channel, _| subgraph.graph.parts().shows(channel));
-    match &subgraph.maps {
-        Some((_, map)) => map(output),
-        None => {
-            output.retain(|channel, _| outer.parts().channels.contains_key(channel));
-            Update::from(output).into_command()
-        }
+    if let Some((_, map)) = &subgraph.maps {
+        return map(output);
     }
+    output.retain(|channel, _| outer.parts().channels.contains_key(channel));
+    Update::from(output).into_command()
 }
 
 /// The part of the state that the subgraph takes.

@@ -46,20 +46,17 @@ pub(crate) async fn history(
     reader: &dyn CheckpointReader,
 ) -> Result<Vec<ThreadState>, ExecutorError> {
     let graph = graph_at(root, &query.ns)?;
-    let tuples = match &query.checkpoint_id {
-        Some(id) => {
-            let tuple = reader.checkpoint(&query.ns, Some(id)).await?;
-            tuple.into_iter().collect()
-        }
-        None => {
-            let query = CheckpointQuery {
-                ns: Some(query.ns.clone()),
-                before: query.before.clone(),
-                metadata: query.metadata.clone(),
-                limit: Some(query.limit),
-            };
-            reader.checkpoints(query).await?
-        }
+    let tuples = if let Some(id) = &query.checkpoint_id {
+        let tuple = reader.checkpoint(&query.ns, Some(id)).await?;
+        tuple.into_iter().collect()
+    } else {
+        let query = CheckpointQuery {
+            ns: Some(query.ns.clone()),
+            before: query.before.clone(),
+            metadata: query.metadata.clone(),
+            limit: Some(query.limit),
+        };
+        reader.checkpoints(query).await?
     };
     let mut states = Vec::with_capacity(tuples.len());
     for tuple in tuples {
