@@ -36,6 +36,7 @@ pub(crate) fn describe(mut document: OpenApi) -> OpenApi {
     for item in document.paths.paths.values_mut() {
         for operation in operations(item) {
             refuse(operation);
+            explain(operation);
         }
     }
     let components = document.components.get_or_insert_default();
@@ -56,6 +57,30 @@ fn refuse(operation: &mut Operation) {
     responses
         .entry("default".to_owned())
         .or_insert(RefOr::T(refusal));
+}
+
+/// Says what each response means where its route does not: a description is required.
+fn explain(operation: &mut Operation) {
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+        {
+            meaning(status).clone_into(&mut response.description);
+        }
+    }
+}
+
+fn meaning(status: &str) -> &'static str {
+    match status {
+        "204" => "It is done; there is no body",
+        "202" => "It is accepted and will be done",
+        "400" => "It is understood but cannot be done",
+        "404" => "What is named is not there",
+        "409" => "What is there forbids it",
+        "422" => "It does not have the form it must have",
+        "503" => "Something the server needs is out of reach; try again",
+        _ => "It is done",
+    }
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {

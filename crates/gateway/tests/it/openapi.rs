@@ -109,7 +109,12 @@ fn every_reference_leads_somewhere_and_every_operation_has_its_own_name() {
         for operation in item.as_object().unwrap().values() {
             let name = operation["operationId"].as_str().unwrap();
             assert!(names.insert(name.to_owned()), "{name} is there twice");
-            assert!(operation["responses"].get("default").is_some(), "{name}");
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(responses.contains_key("default"), "{name}");
+            for (status, response) in responses {
+                let description = response["description"].as_str().unwrap_or_default();
+                assert!(!description.is_empty(), "{name} {status} means nothing");
+            }
             assert!(
                 operation["summary"]
                     .as_str()
