@@ -1,25 +1,39 @@
 //! What stands still: a worker process that is paused, as by SIGSTOP or a frozen machine.
 
-use tokio::sync::watch;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Stops everything of one worker while it is closed.
-#[derive(Clone)]
-pub(crate) struct Pause(watch::Sender<bool>);
+use tokio::sync::Notify;
+
+/// Stops everything of one worker while it is closed. Whoever waits goes on in the order of coming,
+/// so that a seed is a history.
+#[derive(Clone, Default)]
+pub(crate) struct Pause(Arc<Gate>);
+
+#[derive(Default)]
+struct Gate {
+    closed: AtomicBool,
+    opened: Notify,
+}
 
 impl Pause {
-    pub(crate) fn new() -> Self {
-        Self(watch::Sender::new(false))
-    }
-
     /// Pauses or resumes.
     pub(crate) fn set(&self, paused: bool) {
-        self.0.send_replace(paused);
+        self.0.closed.store(paused, Ordering::SeqCst);
+        if !paused {
+            self.0.opened.notify_waiters();
+        }
     }
 
     /// Waits until nothing is paused.
     pub(crate) async fn passed(&self) {
-        let mut paused = self.0.subscribe();
-        // The sender lives in `self`, so waiting cannot fail.
-        let _ = paused.wait_for(|paused| !paused).await;
+        loop {
+            // Made before the look, so that an opening in between is not missed.
+            let opened = self.0.opened.notified();
+            if !self.0.closed.load(Ordering::SeqCst) {
+                return;
+            }
+            opened.await;
+        }
     }
 }

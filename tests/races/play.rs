@@ -54,6 +54,7 @@ pub(crate) fn on_the_model<F: Future<Output = ()>>(name: &str, scenario: impl Fn
             .start_paused(true)
             .build();
         let played = runtime.expect("a runtime").block_on(async {
+            fastrand::seed(seed);
             let clock = clock();
             let memory = Arc::new(Memory::new(clock.clone()));
             one(
@@ -107,6 +108,7 @@ fn one_seed_twice_is_one_history() {
             .start_paused(true)
             .build();
         runtime.expect("a runtime").block_on(async {
+            fastrand::seed(seed);
             let clock = clock();
             let world = Arc::new(World::new(
                 Arc::new(Memory::new(clock.clone())),

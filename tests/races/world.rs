@@ -102,7 +102,7 @@ impl World {
 
     /// Starts another worker process.
     pub(crate) fn start_worker(&self) {
-        let pause = Pause::new();
+        let pause = Pause::default();
         let way = Way {
             delay: Duration::from_micros(self.draw(3_000)),
             loss: if self.draw(2) == 0 { 0.03 } else { 0.0 },

@@ -1,7 +1,7 @@
 //! The attempts of this worker by their claims: those under way, and those whose claim is not yet
 //! answered.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use runloom_core::bus::{Signal, SignalReply};
@@ -14,7 +14,7 @@ use crate::stopper::{Stopper, kind_of};
 /// All claims that this worker knows of.
 #[derive(Clone, Default)]
 pub(crate) struct Active {
-    entries: Arc<Mutex<HashMap<ClaimId, Entry>>>,
+    entries: Arc<Mutex<BTreeMap<ClaimId, Entry>>>,
 }
 
 enum Entry {
@@ -102,7 +102,7 @@ impl Active {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ClaimId, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ClaimId, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

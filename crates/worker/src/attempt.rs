@@ -132,6 +132,7 @@ impl Attempt {
         }
         let signal = self.stopper.run_signal();
         let ending = tokio::select! {
+            biased;
             ending = self.perform(Work::Run, signal) => ending,
             never = self.pace() => match never {},
         };

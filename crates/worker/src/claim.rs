@@ -41,6 +41,7 @@ pub(crate) fn spawn_new(worker: &Arc<Incarnation>, thread: ThreadId, slot: Owned
 async fn claim(worker: &Incarnation, thread: ThreadId, known: &Known) -> Option<Box<Claimed>> {
     // What is claimed without a lease could only be handed back.
     tokio::select! {
+        biased;
         () = worker.deadline.renewed() => {}
         () = worker.stopping.cancelled() => return None,
     }

@@ -17,6 +17,7 @@ const WITHOUT_BUS: Duration = Duration::from_millis(250);
 /// Claims runs whenever a slot is free, until the worker stops.
 pub(crate) async fn run(worker: Arc<Incarnation>) {
     tokio::select! {
+        biased;
         () = worker.stopping.cancelled() => {}
         () = find(&worker) => {}
     }
@@ -35,7 +36,7 @@ async fn find(worker: &Arc<Incarnation>) {
         let free = 1 + worker.slots.available_permits();
         if Instant::now() >= look {
             take(worker, waiting(worker, age, free).await, slot).await;
-            look = Instant::now() + worker.config.poll.mul_f64(rand::random_range(0.8..1.2));
+            look = Instant::now() + worker.config.poll.mul_f64(0.8 + 0.4 * fastrand::f64());
             age = worker.config.hint_age;
             continue;
         }

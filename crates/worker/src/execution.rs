@@ -53,6 +53,7 @@ pub(crate) async fn execute(
     let stop = attempt.stop.clone();
     let mut task = code.spawn(async move { executor.execute(attempt, host).await });
     tokio::select! {
+        biased;
         outcome = &mut task => outcome.map_or_else(broken, Ending::from),
         () = overdue(stop, patience) => {
             tracing::warn!("the executor did not stop; leaving it behind");

@@ -75,6 +75,7 @@ impl AttemptHost {
                 return Err(HostError::Fenced);
             }
             let answer = tokio::select! {
+                biased;
                 answer = call() => answer,
                 () = self.stopper.lost() => return Err(HostError::Fenced),
             };

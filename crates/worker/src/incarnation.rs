@@ -70,6 +70,7 @@ impl Incarnation {
         // Signals first: as soon as the worker holds something, somebody may want it stopped.
         let signals = signals::subscribe(&self).await;
         tokio::select! {
+            biased;
             enlisted = self.enlist() => if !enlisted { return },
             () = shutdown.cancelled() => return,
         }
@@ -82,6 +83,7 @@ impl Incarnation {
         parts.spawn(housekeeping::run(self.clone()));
 
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => {}
             () = self.fenced.cancelled() => {
                 tracing::warn!(worker.id = %self.id, "the lease was taken; beginning anew");

@@ -60,6 +60,7 @@ pub(crate) async fn settle(
             Err(_elapsed) => tracing::warn!("settling takes long; trying again"),
         }
         tokio::select! {
+            biased;
             () = sleep(delay) => {}
             () = too_late(worker) => return None,
         }
@@ -69,6 +70,7 @@ pub(crate) async fn settle(
 /// Returns when the worker must go, or has lost everything anyhow.
 pub(crate) async fn too_late(worker: &Incarnation) {
     tokio::select! {
+        biased;
         () = worker.hurried.cancelled() => {}
         () = worker.fenced.cancelled() => {}
     }

@@ -110,6 +110,7 @@ where
     let mut slow = 0;
     while slow < SLOW_READS {
         let answer = tokio::select! {
+            biased;
             answer = timeout(worker.config.call_timeout, read()) => answer,
             () = too_late(worker) => return None,
         };
@@ -125,6 +126,7 @@ where
             Err(_elapsed) => slow += 1,
         }
         tokio::select! {
+            biased;
             () = sleep(delays.next().unwrap_or_default()) => {}
             () = too_late(worker) => return None,
         }

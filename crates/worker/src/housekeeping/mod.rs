@@ -25,6 +25,7 @@ pub(crate) async fn run(worker: Arc<Incarnation>) {
         prune::prune(worker).boxed()
     });
     tokio::select! {
+        biased;
         () = worker.stopping.cancelled() => {}
         _ = join(sweeping, pruning) => {}
     }
@@ -33,7 +34,7 @@ pub(crate) async fn run(worker: Arc<Incarnation>) {
 /// Does `task` about every `interval`, half more or less, so that workers don't do it all at once.
 async fn tick(worker: &Incarnation, interval: Duration, task: Task) {
     loop {
-        sleep(interval.mul_f64(rand::random_range(0.5..1.5))).await;
+        sleep(interval.mul_f64(0.5 + fastrand::f64())).await;
         task(worker).await;
     }
 }
