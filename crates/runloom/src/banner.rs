@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 
 use crate::cli::Dev;
 
+/// What the first run is asked.
+const INPUT: &str = r#"{"messages":[{"role":"human","content":"what is the weather in sf?"}]}"#;
+
 /// Says where the server is, what it serves, where its data is, and what to try next.
 pub(crate) fn print(dev: &Dev, address: SocketAddr, graphs: &[String]) {
     let url = format!("http://{address}");
@@ -21,8 +24,10 @@ pub(crate) fn print(dev: &Dev, address: SocketAddr, graphs: &[String]) {
         .find(|graph| *graph == "agent")
         .or(graphs.first());
     let graph = graph.map_or("agent", String::as_str);
+    let body =
+        format!(r#"{{"assistant_id":"{graph}","stream_mode":"messages-tuple","input":{INPUT}}}"#);
     let text = format!(
-        r#"
+        r"
   runloom {version}
 
   url      {url}
@@ -30,11 +35,11 @@ pub(crate) fn print(dev: &Dev, address: SocketAddr, graphs: &[String]) {
   data     {data}
   docs     {url}/docs
 
-  try      curl -N {url}/runs/stream -H 'content-type: application/json' -d \
-             '{{"assistant_id":"{graph}","stream_mode":"messages-tuple","input":{{"messages":[{{"role":"human","content":"what is the weather in sf?"}}]}}}}'
+  try      curl -N {url}/runs/stream -H 'content-type: application/json' \
+             -d '{body}'
 
   Ctrl-C stops in order; runs that are not finished go on at the next start.
-"#,
+",
         version = env!("CARGO_PKG_VERSION"),
         graphs = graphs.join(", "),
     );

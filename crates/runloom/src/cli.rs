@@ -149,6 +149,10 @@ impl PartialArgs {
 /// The model of the demo agent.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Demo agent")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the flags carry the name that their users know"
+)]
 pub(crate) struct ModelArgs {
     /// An OpenAI-compatible endpoint; without it the agent follows a script and needs no network.
     #[arg(long, env = "OPENAI_BASE_URL")]

@@ -1,6 +1,5 @@
 //! The role `dev`: gateway and worker in one process.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,16 +141,14 @@ async fn serve(
 }
 
 /// Stops everything in order at the first Ctrl-C or SIGTERM, and at once at the second.
-fn stop_on_signal(stop: CancellationToken) -> impl Future<Output = ()> {
-    async move {
-        match asked_to_stop().await {
-            Ok(()) => tracing::info!("stopping; once more to stop at once"),
-            Err(error) => return tracing::warn!(%error, "cannot listen for signals"),
-        }
-        stop.cancel();
-        if asked_to_stop().await.is_ok() {
-            std::process::exit(130);
-        }
+async fn stop_on_signal(stop: CancellationToken) {
+    match asked_to_stop().await {
+        Ok(()) => tracing::info!("stopping; once more to stop at once"),
+        Err(error) => return tracing::warn!(%error, "cannot listen for signals"),
+    }
+    stop.cancel();
+    if asked_to_stop().await.is_ok() {
+        std::process::exit(130);
     }
 }
 
