@@ -8,7 +8,6 @@ use runloom_core::search::{AssistantFilter, AssistantSort, SortOrder};
 use runloom_core::thread::IfExists;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::config::{Config, Context};
 use crate::page::Limit;
@@ -19,7 +18,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Assistant {
     /// Its id.
-    #[schema(value_type = Uuid)]
+    #[schema(value_type = uuid::Uuid)]
     pub assistant_id: AssistantId,
     /// The graph it runs.
     #[schema(value_type = String)]
@@ -86,7 +85,7 @@ pub struct AssistantCreate {
     /// The graph it runs.
     pub graph_id: String,
     /// Its id; made if none.
-    #[schema(value_type = Option<Uuid>)]
+    #[schema(value_type = Option<uuid::Uuid>)]
     pub assistant_id: Option<String>,
     /// See [`Assistant::config`].
     pub config: Option<Config>,

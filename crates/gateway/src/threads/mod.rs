@@ -43,6 +43,8 @@ async fn create_thread(
     let id = id.unwrap_or_else(ThreadId::new);
     let new = NewThread {
         id,
+        // Kept as it is, reserved keys and all: people find threads by the `assistant_id` that they
+        // put here before the first run does.
         metadata: body.metadata.unwrap_or_default(),
         if_exists: body.if_exists.unwrap_or_default(),
     };
