@@ -50,8 +50,9 @@ pub enum StreamMode {
 /// The id of an event on the wire, `<milliseconds>-<number>`. Strictly grows along a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId {
-    /// Unix time in milliseconds, by the database's clock at the claim plus the time since then.
-    /// Never falls along a run.
+    /// Unix time in milliseconds, by the database's clock at the claim plus the time since then, plus
+    /// the number of the attempt. So it grows from one attempt to the next, even within a
+    /// millisecond.
     pub millis: u64,
     /// Position within the attempt, from 0, without gaps.
     pub number: u64,

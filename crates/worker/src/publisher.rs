@@ -48,12 +48,15 @@ impl Publisher {
         config: &Config,
         tasks: &TaskTracker,
     ) -> Self {
+        // An attempt that is claimed in the very millisecond in which the one before it ended begins
+        // its ids after the last one of that.
+        let claimed_at = claimed.claimed_at.timestamp_millis() + i64::from(claimed.run.attempt);
         let series = Arc::new(Series {
             thread: claimed.lease.thread_id,
             run: claimed.lease.run_id,
             epoch: claimed.lease.fence.epoch,
             retention: Retention::of(claimed.run.kwargs.resumable),
-            claimed_millis: u64::try_from(claimed.claimed_at.timestamp_millis()).unwrap_or(0),
+            claimed_millis: u64::try_from(claimed_at).unwrap_or(0),
             claimed: Instant::now(),
             events,
         });
