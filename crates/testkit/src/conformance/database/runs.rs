@@ -133,8 +133,9 @@ pub(super) async fn submitting_a_run_again_answers_with_it(f: Fixture) -> Done {
     let new = a_run(thread);
     let (first, _) = f.submit(new.clone()).await?;
     f.pass(1);
-    let (again, _) = f.submit(new.clone()).await?;
+    let (again, effects) = f.submit(new.clone()).await?;
     assert_eq!(again, first);
+    assert_eq!(effects.wakes, [thread], "the first hint may be lost");
     assert_eq!(f.db.runs(thread, RunFilter::default(), ALL).await?.len(), 1);
 
     let worker = f.worker().await?;
