@@ -180,8 +180,8 @@ async fn put_blobs(
     Ok(())
 }
 
-/// Stores pending writes. A write of a special slot hides an earlier one; it replaces it only within
-/// a run, so that the earlier one is back when the run is discarded.
+/// Stores pending writes. A write of a special slot hides an earlier one; it replaces it only
+/// within a run, so that the earlier one is back when the run is discarded.
 pub(crate) async fn put_writes(
     change: &mut Change<'_>,
     thread: ThreadId,

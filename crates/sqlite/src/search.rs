@@ -86,12 +86,10 @@ fn thread_query(filter: &ThreadFilter) -> Query {
         );
     }
     if let Some(ids) = &filter.ids {
-        query.push(" and t.id in (");
-        let mut list = query.separated(", ");
-        for id in ids {
-            list.push_bind(id.0);
-        }
-        query.push(")");
+        // One variable, as there is a limit to how many a statement may have.
+        let list: Vec<_> = ids.iter().map(|id| id.0.simple().to_string()).collect();
+        query.push(" and t.id in (select unhex(value) from json_each(");
+        query.push_bind(Json(list)).push("))");
     }
     if let Some(status) = filter.status {
         query.push(" and t.status = ").push_bind(Text(status));
@@ -184,7 +182,8 @@ async fn scan(
     page: Page,
     matches: impl Fn(&SqliteRow) -> Result<bool>,
 ) -> Result<Vec<Uuid>> {
-    let mut rows = query.build().fetch(db);
+    // Seldom the same statement twice: not worth a place among those that are kept.
+    let mut rows = query.build().persistent(false).fetch(db);
     let (mut found, mut skip) = (Vec::new(), page.offset);
     while found.len() < page.limit as usize
         && let Some(row) = rows.try_next().await?
@@ -203,7 +202,7 @@ async fn count(
     mut query: Query,
     matches: impl Fn(&SqliteRow) -> Result<bool>,
 ) -> Result<u64> {
-    let mut rows = query.build().fetch(db);
+    let mut rows = query.build().persistent(false).fetch(db);
     let mut count = 0;
     while let Some(row) = rows.try_next().await? {
         count += u64::from(matches(&row)?);

@@ -9,6 +9,7 @@ use runloom_core::clock::SystemClock;
 use runloom_core::database::{DatabaseError, Items, Threads};
 use runloom_core::ids::ThreadId;
 use runloom_core::json::{Json, JsonMap};
+use runloom_core::search::ThreadFilter;
 use runloom_core::thread::{IfExists, NewThread};
 use sqlx::AssertSqlSafe;
 use tempfile::TempDir;
@@ -136,4 +137,38 @@ async fn polled_so_often(future: impl Future, polls: u32) -> bool {
         future.as_mut().poll(context).map(|_| true)
     })
     .await
+}
+
+#[tokio::test]
+async fn readers_neither_wait_for_a_change_nor_see_half_of_it() {
+    let (database, _folder) = open().await;
+    put(&database, "before", 1).await.unwrap();
+    let mut writer = database.writer().await.unwrap();
+    let mut change = database.change(&mut writer).await.unwrap();
+    sqlx::query("delete from items")
+        .execute(&mut *change)
+        .await
+        .unwrap();
+
+    let namespace = ["notes".to_owned()];
+    assert!(database.item(&namespace, "before").await.unwrap().is_some());
+    change.commit().await.unwrap();
+    assert!(database.item(&namespace, "before").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_search_takes_more_ids_than_a_statement_has_variables() {
+    let (database, _folder) = open().await;
+    let new = NewThread {
+        id: ThreadId::new(),
+        metadata: JsonMap::new(),
+        if_exists: IfExists::Raise,
+    };
+    let known = database.create_thread(new).await.unwrap().id;
+    let others = std::iter::repeat_with(ThreadId::new).take(40_000);
+    let filter = ThreadFilter {
+        ids: Some(others.chain([known]).collect()),
+        ..ThreadFilter::default()
+    };
+    assert_eq!(database.count_threads(&filter).await.unwrap(), 1);
 }
