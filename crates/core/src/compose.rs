@@ -1,14 +1,14 @@
 //! How a new run's configuration and metadata come together from its assistant, its thread and the
 //! request. Applied by the drivers inside the transaction that accepts the run.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use crate::assistant::Assistant;
 use crate::ids::{RunId, ThreadId};
 use crate::json::JsonMap;
 use crate::partial::PartialPolicy;
-use crate::run::{MultitaskStrategy, RunKwargs};
+use crate::run::{MultitaskStrategy, Run, RunKwargs, RunStatus};
 use crate::thread::Thread;
 
 /// What to do if the thread of a new run does not exist.
@@ -114,6 +114,52 @@ impl NewRun {
             metadata,
             thread_metadata: with(thread_metadata, &forced),
             thread_config: stored_config,
+        }
+    }
+}
+
+/// A run's place in the order of its thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Grows with each run that the thread accepts.
+    pub seq: i64,
+    /// When it was accepted: never before the run that was accepted before it.
+    pub accepted_at: DateTime<Utc>,
+}
+
+impl NewRun {
+    /// The run as it is stored when it is accepted at `now`.
+    pub fn accepted(
+        &self,
+        metadata: JsonMap,
+        kwargs: RunKwargs,
+        place: Place,
+        now: DateTime<Utc>,
+    ) -> Run {
+        let due = place
+            .accepted_at
+            .checked_add_signed(self.delay.max(TimeDelta::zero()));
+        Run {
+            id: self.id,
+            thread_id: self.thread_id,
+            assistant_id: self.assistant.id,
+            graph_id: self.assistant.graph_id.clone(),
+            seq: place.seq,
+            created_at: due.unwrap_or(DateTime::<Utc>::MAX_UTC),
+            updated_at: now,
+            status: RunStatus::Pending,
+            metadata,
+            kwargs,
+            multitask_strategy: self.multitask_strategy,
+            policy: self.policy,
+            attempt: 0,
+            cancel: None,
+            cancel_reason: None,
+            superseded_by: None,
+            worker_id: None,
+            error: None,
+            output: None,
+            interrupted_output: None,
         }
     }
 }

@@ -1,14 +1,13 @@
 //! Runs, as those who ask for them see them.
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
 use runloom_core::admission::{Admission, InFlight, admit, superseded_reason};
-use runloom_core::compose::{Composed, IfThreadMissing, NewRun};
+use runloom_core::compose::{Composed, IfThreadMissing, NewRun, Place};
 use runloom_core::database::{CancelRequest, Cancelled, DatabaseError, Runs, Submission};
 use runloom_core::effects::Effects;
 use runloom_core::ids::{RunId, ThreadId};
 use runloom_core::json::{Json as RawJson, JsonMap};
-use runloom_core::run::{Run, RunStatus};
+use runloom_core::run::Run;
 use runloom_core::search::{Page, RunFilter};
 use sqlx::SqliteConnection;
 use sqlx::types::{Json, Text};
@@ -135,35 +134,17 @@ async fn accept(
     thread.thread.config = composed.thread_config;
     thread.thread.updated_at = now;
     thread.accepted_at = thread.accepted_at.max(now);
-    let delay = new.delay.max(TimeDelta::zero());
-    let due = thread.accepted_at.checked_add_signed(delay);
-    let due = time(micros(due.unwrap_or(DateTime::<Utc>::MAX_UTC)));
-    let run = Run {
-        id: new.id,
-        thread_id: new.thread_id,
-        assistant_id: new.assistant.id,
-        graph_id: new.assistant.graph_id.clone(),
+    let place = Place {
         seq: thread.next_seq,
-        created_at: due,
-        updated_at: now,
-        status: RunStatus::Pending,
-        metadata: composed.metadata,
-        kwargs: composed.kwargs,
-        multitask_strategy: new.multitask_strategy,
-        policy: new.policy,
-        attempt: 0,
-        cancel: None,
-        cancel_reason: None,
-        superseded_by: None,
-        worker_id: None,
-        error: None,
-        output: None,
-        interrupted_output: None,
+        accepted_at: thread.accepted_at,
     };
+    let mut run = new.accepted(composed.metadata, composed.kwargs, place, now);
+    // What is answered now is what is read later.
+    run.created_at = time(micros(run.created_at));
     thread.next_seq += 1;
     let row = RunRow {
+        not_before: run.created_at,
         run,
-        not_before: due,
         handed_back: 0,
     };
     insert(change, &row).await?;

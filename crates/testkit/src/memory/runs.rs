@@ -1,14 +1,14 @@
 //! Runs in the model.
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use runloom_core::admission::{Admission, InFlight, Origin, Stop, admit, stop, superseded_reason};
-use runloom_core::compose::{IfThreadMissing, NewRun};
+use runloom_core::compose::{IfThreadMissing, NewRun, Place};
 use runloom_core::database::{CancelRequest, Cancelled, DatabaseError, Runs, Submission};
 use runloom_core::effects::Effects;
 use runloom_core::ids::{RunId, ThreadId};
 use runloom_core::json::JsonMap;
-use runloom_core::run::{Run, RunStatus};
+use runloom_core::run::Run;
 use runloom_core::search::{CancelSelection, Page, RunFilter};
 
 use super::Memory;
@@ -33,7 +33,7 @@ impl Runs for Memory {
             // Work on a copy, so that a refusal leaves nothing behind.
             row => row.cloned(),
         };
-        match accept(row, new, now)? {
+        match accept(row, &new, now)? {
             None => Ok(Submission::Rejected),
             Some((row, run, effects)) => {
                 state.threads.insert(run.thread_id, row);
@@ -104,7 +104,7 @@ impl Runs for Memory {
 /// The thread and the run after `new` was accepted on `row`; `None` if it is refused.
 fn accept(
     row: Option<ThreadRow>,
-    new: NewRun,
+    new: &NewRun,
     now: DateTime<Utc>,
 ) -> Result<Option<(ThreadRow, Run, Effects)>, DatabaseError> {
     let composed = new.compose(row.as_ref().map(|row| &row.thread));
@@ -124,28 +124,11 @@ fn accept(
     row.last_seq += 1;
     let accepted_at = row.last_accepted_at.map_or(now, |last| last.max(now));
     row.last_accepted_at = Some(accepted_at);
-    let run = Run {
-        id: new.id,
-        thread_id: new.thread_id,
-        assistant_id: new.assistant.id,
-        graph_id: new.assistant.graph_id,
+    let place = Place {
         seq: row.last_seq,
-        created_at: accepted_at + new.delay.max(TimeDelta::zero()),
-        updated_at: now,
-        status: RunStatus::Pending,
-        metadata: composed.metadata,
-        kwargs: composed.kwargs,
-        multitask_strategy: new.multitask_strategy,
-        policy: new.policy,
-        attempt: 0,
-        cancel: None,
-        cancel_reason: None,
-        superseded_by: None,
-        worker_id: None,
-        error: None,
-        output: None,
-        interrupted_output: None,
+        accepted_at,
     };
+    let run = new.accepted(composed.metadata, composed.kwargs, place, now);
     let queued = RunRow {
         run: run.clone(),
         not_before: run.created_at,
