@@ -4,6 +4,38 @@
 //! superstep the nodes whose turn it is run side by side; then their updates are applied to the
 //! channels, a checkpoint is written, and the edges say whose turn it is next. The
 //! [`GraphExecutor`] runs compiled graphs for a worker.
+//!
+//! ```
+//! use runloom_graph::{Channel, NodeContext, NodeResult, StateGraph, Update};
+//! use schemars::JsonSchema;
+//! use serde::Deserialize;
+//!
+//! #[derive(Deserialize, JsonSchema)]
+//! struct State {
+//!     topic: String,
+//!     #[serde(default)]
+//!     lines: Vec<String>,
+//! }
+//!
+//! async fn write(state: State, context: NodeContext) -> NodeResult {
+//!     context.emit("writing").await?;
+//!     Ok(Update::new().set("lines", format!("An ode to {}", state.topic)))
+//! }
+//!
+//! /// Pauses the run until a human answers.
+//! async fn review(state: State, context: NodeContext) -> NodeResult {
+//!     let verdict = context.interrupt(state.lines.join("\n"))?;
+//!     Ok(Update::new().set("lines", verdict))
+//! }
+//!
+//! let graph = StateGraph::of::<State>()
+//!     .channel("lines", Channel::append())
+//!     .node("write", write)
+//!     .node("review", review)
+//!     .sequence(["write", "review"])
+//!     .compile()?;
+//! # Ok::<(), runloom_graph::BuildError>(())
+//! ```
 
 mod builder;
 mod channel;

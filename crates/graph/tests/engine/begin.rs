@@ -155,9 +155,10 @@ async fn a_command_that_was_stopped_is_kept_and_is_not_applied_twice() {
     let again = request.again();
     again.stop_after(ms(10), StopKind::Interrupt);
     assert_eq!(word(&bench.run(&again).await), "stopped");
-    let outcome = bench
-        .run(&Request::command(json!({"update": {"log": "more"}})))
-        .await;
+    let more = Request::command(json!({"update": {"log": "more"}}));
+    more.stop_after(ms(10), StopKind::Interrupt);
+    assert_eq!(word(&bench.run(&more).await), "stopped");
+    let outcome = bench.run(&Request::resume()).await;
     assert_eq!(
         outcome.head.unwrap().values.to_value(),
         json!({"log": ["in", "a", "told", "more", "slow"]})
