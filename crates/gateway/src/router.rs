@@ -29,7 +29,8 @@ pub fn router(gateway: Gateway) -> Router {
         .layer(DefaultBodyLimit::max(gateway.config.body_limit))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(cors())
-        .layer(TraceLayer::new_for_http())
+        // Failures are logged where they are turned into an answer, with their cause.
+        .layer(TraceLayer::new_for_http().on_failure(()))
         .with_state(gateway)
 }
 

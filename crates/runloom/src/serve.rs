@@ -12,6 +12,8 @@ use runloom_graph::{CompiledGraph, GraphExecutor};
 use runloom_worker::{SinceBoot, Worker};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +27,9 @@ const GRAPH_THREADS: usize = 8;
 
 /// How long a client may take nothing of what it is sent before its connection is closed.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long connections may still take to end once no run is left.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Serves until it is told to stop.
 pub(crate) async fn dev(
@@ -63,13 +68,29 @@ pub(crate) async fn dev(
     runloom_gateway::ensure_assistants(&gateway).await?;
 
     let tasks = TaskTracker::new();
-    let working = tasks.spawn(worker.run(stop.clone()));
+    let working = tasks.spawn(until_over(worker.run(stop.clone()), stop.clone()));
     tasks.spawn(stop_on_signal(stop.clone()));
     banner::print(&dev, listener.local_addr()?, &names);
-    let served = serve(listener, gateway, stop).await;
-    working.await.context("the worker panicked")?;
+    let serving = tasks.spawn(until_over(serve(listener, gateway, stop.clone()), stop));
+    let stopped = working.await.context("the worker panicked");
+    let served = finish(serving).await;
     nodes.shutdown_background();
-    served
+    stopped.and(served)
+}
+
+/// Does `part`. When it is over, however it ended, so is the server: one half is of no use.
+async fn until_over<T>(part: impl Future<Output = T>, stop: CancellationToken) -> T {
+    let _over = stop.drop_guard();
+    part.await
+}
+
+/// Waits for the answers under way. A client that never ends its request gets none.
+async fn finish(serving: JoinHandle<anyhow::Result<()>>) -> anyhow::Result<()> {
+    let Ok(served) = timeout(LAST_WORDS, serving).await else {
+        tracing::warn!("closing connections that do not end");
+        return Ok(());
+    };
+    served.context("the server panicked")?
 }
 
 fn graph_runtime() -> anyhow::Result<Runtime> {
@@ -165,4 +186,27 @@ async fn asked_to_stop() -> std::io::Result<()> {
 #[cfg(not(unix))]
 async fn asked_to_stop() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_end_does_not_hold_up_the_stop() {
+        let tasks = TaskTracker::new();
+        let hanging = tasks.spawn(std::future::pending());
+        finish(hanging).await.unwrap();
+        let failed = tasks.spawn(async { anyhow::bail!("no server") });
+        assert!(finish(failed).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_server_stops_when_one_half_panics() {
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let half = tasks.spawn(until_over(async { panic!("half") }, stop.clone()));
+        stop.cancelled().await;
+        half.await.unwrap_err();
+    }
 }

@@ -90,6 +90,8 @@ impl Attempt {
                 change.run_id == self.run.id && change.status == Some(RunStatus::Error)
             });
             if let Some(error) = error_of(&settlement).filter(|_| failed) {
+                tracing::info!(run.id = %self.run.id, thread.id = %self.run.thread_id,
+                    error = %format_args!("{}: {}", error.error, error.message), "a run failed");
                 self.publisher.fail(error).await;
             }
             let ports = &worker.ports;
