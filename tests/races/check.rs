@@ -1,90 +1,89 @@
 //! What must hold when a world has come to rest: the invariants of ARCHITECTURE.md.
 
-use runloom_core::checkpoint::CheckpointQuery;
+use runloom_core::checkpoint::CheckpointTuple;
+use runloom_core::ids::RunId;
 use runloom_core::run::{MultitaskStrategy, Run};
 use runloom_core::thread::{ThreadFacts, ThreadStatus};
+use runloom_testkit::invariants::{Dump, ThreadDump};
 use serde_json::Value;
 
 use crate::executor::{messages, unfinished};
-use crate::world::World;
+use crate::world::{Accepted, World};
 
 /// What a scenario allows beyond what always holds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Allowed {
     /// Runs may have been cancelled by hand before they started: their input need not be there.
     pub(crate) cancelled: bool,
-    /// Runs may have failed for good: a killed worker can use up attempts.
-    pub(crate) failed: bool,
     /// Runs may start in another order than they were accepted in: some were delayed.
     pub(crate) reordered: bool,
 }
 
 /// Panics if anything does not hold.
 pub(crate) async fn check(world: &World, allowed: Allowed) {
-    assert_eq!(
-        world.acts.overlaps(world.thread),
-        [],
-        "I2, I3: attempts overlapped"
-    );
-    let Some(thread) = world
-        .database
-        .thread(world.thread)
-        .await
-        .expect("an answer")
-    else {
+    let overlaps = world.acts.overlaps(world.thread);
+    assert_eq!(overlaps, [], "I2, I3: attempts overlapped");
+    let dump = Dump::of(world.database.as_ref(), &[world.thread]).await;
+    let Some(mut dump) = dump.threads.get(&world.thread).cloned() else {
         return;
     };
+    dump.runs.sort_by_key(|run| (run.created_at, run.seq));
     let accepted = world.accepted.lock().unwrap().clone();
-    let mut runs: Vec<Run> = Vec::new();
-    let mut discarded = Vec::new();
-    for run in &accepted {
-        match world
-            .database
-            .run(Some(world.thread), run.id)
-            .await
-            .expect("an answer")
-        {
-            Some(found) => runs.push(found),
-            None => discarded.push(run.id),
-        }
-    }
+    let is_there = |run: &&Accepted| dump.runs.iter().any(|found| found.id == run.id);
+    let gone: Vec<_> = accepted
+        .iter()
+        .filter(|run| !is_there(run))
+        .cloned()
+        .collect();
+    let said = dump
+        .checkpoints
+        .first()
+        .map(|head| messages(head, true))
+        .unwrap_or_default();
 
-    for run in &runs {
+    all_are_over(world, &dump.runs);
+    if !allowed.reordered {
+        started_in_order(&world.acts.order(world.thread), &dump.runs);
+    }
+    the_chain_does_not_fork(&dump.checkpoints);
+    inputs_are_kept(&dump.runs, &said, allowed);
+    let may_be_gone = allowed.cancelled
+        || accepted
+            .iter()
+            .any(|run| run.strategy == MultitaskStrategy::Rollback);
+    what_is_gone_left_nothing(&gone, &dump.checkpoints, &said, may_be_gone);
+    the_status_follows(&dump, allowed);
+}
+
+/// I1, and a terminal status tells the truth.
+fn all_are_over(world: &World, runs: &[Run]) {
+    for run in runs {
         assert!(run.status.is_terminal(), "I1: {} is {}", run.id, run.status);
-        let fine = allowed.failed || run.error.is_none() || temper(run) == "Angry";
+        let fine = run.error.is_none() || input(run, "temper") == "Angry";
         assert!(fine, "I1: {} failed: {:?}", run.id, run.error);
-        if let Some(last) = world.acts.last(run.id) {
-            assert!(
-                last <= run.updated_at,
-                "{} acted after it read {}",
-                run.id,
-                run.status
-            );
-        }
+        let last = world.acts.last(run.id);
+        let stopped = last.is_none_or(|last| last <= run.updated_at);
+        assert!(stopped, "{} acted after it read {}", run.id, run.status);
     }
+}
 
-    runs.sort_by_key(|run| (run.created_at, run.seq));
-    let started: Vec<_> = world.acts.order(world.thread);
+/// I4.
+fn started_in_order(started: &[RunId], runs: &[Run]) {
+    let accepted: Vec<_> = runs.iter().map(|run| run.id).collect();
     let started: Vec<_> = started
         .iter()
-        .filter(|id| runs.iter().any(|run| run.id == **id))
+        .filter(|id| accepted.contains(id))
+        .copied()
         .collect();
-    let expected: Vec<_> = runs
-        .iter()
-        .map(|run| &run.id)
+    let expected: Vec<_> = accepted
+        .into_iter()
         .filter(|id| started.contains(id))
         .collect();
-    assert!(
-        allowed.reordered || started == expected,
-        "I4: {started:?}, not {expected:?}"
-    );
+    assert_eq!(started, expected, "I4: the order of starts");
+}
 
-    let everything = CheckpointQuery::default();
-    let checkpoints = world
-        .database
-        .checkpoints(world.thread, everything)
-        .await
-        .expect("an answer");
+/// I3.
+fn the_chain_does_not_fork(checkpoints: &[CheckpointTuple]) {
     for pair in checkpoints.windows(2) {
         let (newer, older) = (&pair[0].checkpoint, &pair[1].checkpoint);
         assert_eq!(
@@ -94,68 +93,43 @@ pub(crate) async fn check(world: &World, allowed: Allowed) {
             newer.id
         );
     }
-    for tuple in &checkpoints {
-        let run = tuple.checkpoint.run_id.expect("runs write here");
-        assert!(
-            !discarded.contains(&run),
-            "I5: {run} was discarded and left {}",
-            tuple.checkpoint.id
-        );
-    }
+}
 
-    let said = checkpoints
-        .first()
-        .map(|head| messages(head, true))
-        .unwrap_or_default();
-    inputs_are_kept(&runs, &said, allowed);
-    for run in &discarded {
-        let text = &accepted
-            .iter()
-            .find(|known| known.id == *run)
-            .expect("accepted")
-            .text;
+/// I5, and no run is lost.
+fn what_is_gone_left_nothing(
+    gone: &[Accepted],
+    checkpoints: &[CheckpointTuple],
+    said: &[Value],
+    may_be_gone: bool,
+) {
+    for run in gone {
+        assert!(may_be_gone, "I1: {} was lost", run.id);
         assert_eq!(
-            count(&said, text),
+            count(said, &run.text),
             0,
-            "I5: {run} was discarded and its input is there"
+            "I5: {} is gone and its input is there",
+            run.id
         );
-        let rolled_back = accepted
+        let left = checkpoints
             .iter()
-            .any(|run| run.strategy == MultitaskStrategy::Rollback);
-        assert!(rolled_back || allowed.cancelled, "I1: {run} was lost");
+            .find(|tuple| tuple.checkpoint.run_id == Some(run.id));
+        assert!(left.is_none(), "I5: {} is gone and left {left:?}", run.id);
     }
-
-    let unfinished = checkpoints.first().is_some_and(unfinished);
-    let last = runs.iter().max_by_key(|run| run.updated_at);
-    let failed = last.is_some_and(|run| run.error.is_some());
-    let facts = ThreadFacts {
-        in_flight: false,
-        failed,
-        unfinished,
-    };
-    if !allowed.cancelled {
-        assert_eq!(thread.status, facts.status(), "I9");
-    }
-    assert_ne!(
-        thread.status,
-        ThreadStatus::Busy,
-        "I9: nothing is in flight"
-    );
 }
 
 /// I7: what a user said is there, once, in the order in which it was accepted.
 fn inputs_are_kept(runs: &[Run], said: &[Value], allowed: Allowed) {
     let mut place = 0;
     for run in runs {
-        let text = text(run);
+        let text = input(run, "text");
         match count(said, &text) {
             1 => {}
-            0 if allowed.cancelled || (allowed.failed && run.error.is_some()) => continue,
+            0 if allowed.cancelled => continue,
             times => panic!("I7: the input of {} is there {times} times", run.id),
         }
         let at = said
             .iter()
-            .position(|message| message["content"] == text)
+            .position(|message| message["content"] == *text)
             .expect("counted");
         assert!(
             allowed.reordered || at >= place,
@@ -166,24 +140,39 @@ fn inputs_are_kept(runs: &[Run], said: &[Value], allowed: Allowed) {
     }
 }
 
+/// I9.
+fn the_status_follows(dump: &ThreadDump, allowed: Allowed) {
+    let last = dump.runs.iter().max_by_key(|run| run.updated_at);
+    let facts = ThreadFacts {
+        in_flight: false,
+        failed: last.is_some_and(|run| run.error.is_some()),
+        unfinished: dump.checkpoints.first().is_some_and(unfinished),
+    };
+    assert_ne!(
+        dump.thread.status,
+        ThreadStatus::Busy,
+        "I9: nothing is in flight"
+    );
+    // A run that was cancelled before it started is the last to change without being the last to run.
+    assert!(
+        allowed.cancelled || dump.thread.status == facts.status(),
+        "I9: {facts:?}"
+    );
+}
+
 fn count(said: &[Value], text: &str) -> usize {
     said.iter()
-        .filter(|message| message["content"] == text)
+        .filter(|message| message["content"] == *text)
         .count()
 }
 
-fn text(run: &Run) -> String {
-    input(run)["text"].as_str().unwrap_or_default().to_owned()
-}
-
-fn temper(run: &Run) -> String {
-    input(run)["temper"].as_str().unwrap_or_default().to_owned()
-}
-
-fn input(run: &Run) -> Value {
-    run.kwargs
+/// A field of a run's input.
+fn input(run: &Run, field: &str) -> String {
+    let input = run
+        .kwargs
         .input
         .as_ref()
         .expect("runs have inputs here")
-        .to_value()
+        .to_value();
+    input[field].as_str().unwrap_or_default().to_owned()
 }

@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 use crate::world::{World, clock};
 
 /// How long a world may take to come to rest.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// Worlds played at the same time on SQLite, where time is real.
 const AT_ONCE: usize = 24;
