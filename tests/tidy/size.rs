@@ -12,6 +12,9 @@ const MOST_COLUMNS: usize = 110;
 fn no_file_is_longer_than_can_be_read_at_once() {
     let mut too_long = Vec::new();
     for file in files(&root().join("crates"), "rs") {
+        if !file.components().any(|part| part.as_os_str() == "src") {
+            continue;
+        }
         let text = std::fs::read_to_string(&file).expect("a readable file");
         let lines = text
             .lines()

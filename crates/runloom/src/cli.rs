@@ -1,6 +1,5 @@
 //! The command line: flags, their environment names, and what they mean.
 
-use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -49,9 +48,9 @@ pub(crate) enum LogFormat {
 /// Everything about `runloom dev`.
 #[derive(Debug, Args)]
 pub(crate) struct Dev {
-    /// Address to listen on.
+    /// Address or name to listen on.
     #[arg(long, env = "RUNLOOM_HOST", default_value = "127.0.0.1")]
-    pub(crate) host: IpAddr,
+    pub(crate) host: String,
     /// Port to listen on; 0 picks a free one.
     #[arg(long, env = "RUNLOOM_PORT", default_value_t = 8123)]
     pub(crate) port: u16,

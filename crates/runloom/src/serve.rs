@@ -43,7 +43,7 @@ pub(crate) async fn dev(
     if dev.test_graphs {
         graphs.extend(test_graphs::all()?);
     }
-    let address = (dev.host, dev.port);
+    let address = (dev.host.as_str(), dev.port);
     let listener = TcpListener::bind(address).await;
     let listener =
         listener.with_context(|| format!("cannot listen on {}:{}", dev.host, dev.port))?;
