@@ -20,5 +20,16 @@ pub(crate) fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     };
     started
         .map_err(|error| anyhow::anyhow!(error))
-        .context("cannot start logging")
+        .context("cannot start logging")?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// A node that panics fails its run, which says so. Where it did belongs into the log, in the form
+/// of everything else.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string);
+    let place = place.unwrap_or_default();
+    let text = panic.payload_as_str().unwrap_or("no text");
+    tracing::error!(place, error = text, "a panic");
 }
