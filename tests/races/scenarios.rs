@@ -102,13 +102,27 @@ async fn a_burst_of_six_interrupts(world: Arc<World>) {
     world.start_worker();
     world.start_worker();
     for text in ["1", "2", "3", "4", "5", "6"] {
-        assert!(world.say(Interrupt, text, Obedient).await);
+        let long = input(text, 10, 20, Obedient);
+        let accepted = world.submit(Interrupt, text, long, 0).await;
+        assert!(accepted.is_some());
         world.jitter(world.any(&[0, 1, 10])).await;
     }
     world.rest(Allowed::default()).await;
     let accepted = world.accepted.lock().unwrap().clone();
-    let last = accepted.last().expect("six were accepted").id;
-    assert_eq!(world.status(last).await, Some(RunStatus::Success));
+    for (place, run) in accepted.iter().enumerate() {
+        let last = place == accepted.len() - 1;
+        let expected = if last {
+            RunStatus::Success
+        } else {
+            RunStatus::Interrupted
+        };
+        assert_eq!(
+            world.status(run.id).await,
+            Some(expected),
+            "run {}",
+            run.text
+        );
+    }
 }
 
 scenario!(an_interrupt_of_a_pending_run);
@@ -199,14 +213,17 @@ scenario!(a_victim_that_does_not_want_to_stop);
 async fn a_victim_that_does_not_want_to_stop(world: Arc<World>) {
     world.start_worker();
     let temper = world.any(&[Slow, Deaf, Angry]);
-    world
-        .submit(Enqueue, "victim", input("victim", 9, 30, temper), 0)
-        .await;
+    let long = input("victim", 200, 30, temper);
+    let victim = world
+        .submit(Enqueue, "victim", long, 0)
+        .await
+        .expect("accepted");
     world.jitter(60).await;
-    world
-        .say(world.any(&[Interrupt, Rollback]), "next", Obedient)
-        .await;
+    let strategy = world.any(&[Interrupt, Rollback]);
+    world.say(strategy, "next", Obedient).await;
     world.rest(Allowed::default()).await;
+    let expected = (strategy == Interrupt).then_some(RunStatus::Interrupted);
+    assert_eq!(world.status(victim).await, expected);
 }
 
 scenario!(the_worker_dies_around_the_signal);

@@ -26,6 +26,8 @@ use runloom_core::search::{
 };
 use runloom_core::thread::{NewThread, Thread};
 
+use tokio_util::task::TaskTracker;
+
 use crate::chaos::Pause;
 
 type Result<T> = std::result::Result<T, DatabaseError>;
@@ -45,6 +47,8 @@ pub(crate) struct Slow {
     way: Way,
     pause: Pause,
     random: Mutex<StdRng>,
+    /// Writes on their way.
+    sent: TaskTracker,
 }
 
 impl Slow {
@@ -54,6 +58,7 @@ impl Slow {
             way,
             pause,
             random: Mutex::new(StdRng::seed_from_u64(seed)),
+            sent: TaskTracker::new(),
         }
     }
 
@@ -126,13 +131,54 @@ through!(Queue {
     fn prune_temporary(age: Duration, limit: u32) -> u32;
 });
 
-through!(Checkpoints {
-    fn put_checkpoints(thread: ThreadId, guard: Guard, checkpoints: Vec<NewCheckpoint>,
-        writes: Vec<NewWrites>) -> ();
-    fn checkpoint(thread: ThreadId, ns: &str, id: Option<&CheckpointId>)
-        -> Option<CheckpointTuple>;
-    fn checkpoints(thread: ThreadId, query: CheckpointQuery) -> Vec<CheckpointTuple>;
-});
+#[async_trait]
+impl Checkpoints for Slow {
+    /// A write that was sent arrives, whether or not its sender still waits for it; now and then so
+    /// late that the sender has lost its lease meanwhile. Then only the fence can refuse it.
+    async fn put_checkpoints(
+        &self,
+        thread: ThreadId,
+        guard: Guard,
+        checkpoints: Vec<NewCheckpoint>,
+        writes: Vec<NewWrites>,
+    ) -> Result<()> {
+        self.pause.passed().await;
+        self.travel().await?;
+        let (late, lateness) = {
+            let mut random = self.random.lock().unwrap();
+            (random.random_bool(0.05), random.random_range(0..2_000))
+        };
+        let inner = self.inner.clone();
+        let sent = self.sent.spawn(async move {
+            if late {
+                tokio::time::sleep(Duration::from_millis(lateness)).await;
+            }
+            inner
+                .put_checkpoints(thread, guard, checkpoints, writes)
+                .await
+        });
+        let answer = sent.await.expect("the database does not panic");
+        self.travel().await?;
+        answer
+    }
+
+    async fn checkpoint(
+        &self,
+        thread: ThreadId,
+        ns: &str,
+        id: Option<&CheckpointId>,
+    ) -> Result<Option<CheckpointTuple>> {
+        self.call(self.inner.checkpoint(thread, ns, id)).await
+    }
+
+    async fn checkpoints(
+        &self,
+        thread: ThreadId,
+        query: CheckpointQuery,
+    ) -> Result<Vec<CheckpointTuple>> {
+        self.call(self.inner.checkpoints(thread, query)).await
+    }
+}
 
 through!(Assistants {
     fn create_assistant(new: NewAssistant) -> Assistant;
