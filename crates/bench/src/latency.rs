@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+/// Longer samples count as this.
+const HOUR: Duration = Duration::from_hours(1);
+
 /// The distribution of a latency.
 #[derive(Debug)]
 pub(crate) struct Latency(Histogram<u64>);
@@ -12,7 +15,8 @@ pub(crate) struct Latency(Histogram<u64>);
 impl Latency {
     /// The distribution of `samples`, to a microsecond.
     pub(crate) fn of(samples: impl IntoIterator<Item = Duration>) -> Self {
-        let mut histogram = Histogram::new(3).expect("three digits are allowed");
+        let longest = HOUR.as_micros().try_into().unwrap_or(u64::MAX);
+        let mut histogram = Histogram::new_with_bounds(1, longest, 3).expect("sound bounds");
         for sample in samples {
             histogram.saturating_record(u64::try_from(sample.as_micros()).unwrap_or(u64::MAX));
         }
@@ -32,5 +36,17 @@ impl fmt::Display for Latency {
             "p50 {median:>7.2} ms   p99 {p99:>7.2} ms   n {}",
             self.0.len()
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_the_samples() {
+        let latency = Latency::of((1..=100).map(Duration::from_millis));
+        assert!((latency.millis(0.5) - 50.0).abs() < 0.1, "{latency}");
+        assert!((latency.millis(0.99) - 99.0).abs() < 0.1, "{latency}");
     }
 }
