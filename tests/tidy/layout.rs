@@ -18,7 +18,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// For a library that only some crates may know, those crates.
 const KNOWN_TO: &[(&str, &[&str])] = &[
-    ("sqlx", &["sqlite"]),
+    ("sqlx", &["sqlite", "postgres"]),
+    ("async-nats", &["bus"]),
+    ("metrics-exporter-prometheus", &["runloom"]),
     ("axum", &["gateway", "runloom"]),
     ("utoipa", &["api", "gateway"]),
     ("async-openai", &["graph"]),
