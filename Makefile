@@ -1,7 +1,7 @@
 # `make` prints the targets. Everything runs from a fresh checkout with Rust, Python and Node.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build check fmt test test-rust test-clients races bench sql doc clean
+.PHONY: help run build check fmt test test-rust test-clients services races bench sql doc clean
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -23,11 +23,14 @@ fmt: ## Format the code
 test: ## All tests, from nothing: unit, property, conformance, races, published clients
 	scripts/test.sh
 
-test-rust: ## The Rust tests alone
-	scripts/rust-tests.sh
+test-rust: ## The Rust tests alone, with the servers that they need
+	scripts/services.sh run scripts/rust-tests.sh
 
 test-clients: build ## The published Python and JavaScript clients against the release binary
 	scripts/client-tests.sh target/release/runloom
+
+services: ## Private Postgres and NATS servers until Ctrl-C; prints the variables that tests read
+	@scripts/services.sh run
 
 races: ## The races again with more seeds: make races SEEDS=10000, or one: make races SEED=7
 	RUNLOOM_SEEDS=$(or $(SEEDS),5000) RUNLOOM_SEED=$(SEED) cargo test --release -p runloom-tests --test races -- --nocapture

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Runs the Rust tests: with cargo-nextest where it is installed (parallel), else with cargo test.
+# Many need servers: `make test-rust` starts those first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if cargo nextest --version >/dev/null 2>&1; then

@@ -7,7 +7,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
 make --no-print-directory check || failed=1
-scripts/rust-tests.sh 2>&1 | tee "$log" || failed=1
+scripts/services.sh run scripts/rust-tests.sh 2>&1 | tee "$log" || failed=1
 rust=$(grep -E '^ *Summary|^test result:' "$log" | sed 's/^ *//')
 cargo build --release --quiet --bin runloom || exit 1
 scripts/client-tests.sh target/release/runloom 2>&1 | tee "$log" || failed=1

@@ -12,7 +12,8 @@ if [[ -x .venv/bin/python && -f $stamp && $(<"$stamp") == "$want" ]]; then
 fi
 
 echo "making .venv from $pins"
-rm -rf .venv
+# Other scripts keep their downloads in folders of their own here.
+find .venv -mindepth 1 -maxdepth 1 ! -name nats -exec rm -rf {} + 2>/dev/null || true
 "$python" -m venv .venv
 echo '*' >.venv/.gitignore
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement "$pins"
