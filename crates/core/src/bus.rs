@@ -4,6 +4,7 @@
 //! keeps what a run emits, in order, for a while. Nothing durable depends on either: with all of it
 //! gone, the database and the sweeps bring every run to its end.
 
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -68,15 +69,60 @@ pub struct Delivery {
     pub reply: Box<dyn FnOnce(SignalReply) + Send>,
 }
 
+/// A wake-up that was taken: "look at this thread". It is to be answered once the claim was. A
+/// wake-up that is dropped unanswered comes again, to whoever asks then, after the bus's ack wait
+/// (some seconds).
+#[must_use = "a wake-up that is not answered comes again"]
+pub struct Wake {
+    /// The thread to look at.
+    pub thread: ThreadId,
+    answer: Box<dyn FnOnce(WakeAnswer) + Send>,
+}
+
+/// What became of a wake-up that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WakeAnswer {
+    /// The claim was answered: nobody else need look.
+    Done,
+    /// Not now: it is to come again after this time.
+    Later(Duration),
+}
+
+impl Wake {
+    /// A wake-up for `thread` whose answer, if there is one, goes to `answer`.
+    pub fn new(thread: ThreadId, answer: impl FnOnce(WakeAnswer) + Send + 'static) -> Self {
+        Self {
+            thread,
+            answer: Box::new(answer),
+        }
+    }
+
+    /// Says that a claim of the thread was answered, whatever the answer.
+    pub fn done(self) {
+        (self.answer)(WakeAnswer::Done);
+    }
+
+    /// Gives it back, to come again to somebody after `delay`.
+    pub fn later(self, delay: Duration) {
+        (self.answer)(WakeAnswer::Later(delay));
+    }
+}
+
+impl fmt::Debug for Wake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Wake").field(&self.thread).finish()
+    }
+}
+
 /// Hints.
 #[async_trait]
 pub trait Notifier: Send + Sync + 'static {
     /// Says that `thread` has a run that can be claimed. Some worker hears it, if any listens.
     async fn wake(&self, thread: ThreadId) -> Result<(), BusError>;
 
-    /// Takes up to `max` wake-ups (which no other worker gets then), waiting up to `wait` for the
-    /// first. Cancel-safe: a wake-up that was not returned is not lost to others.
-    async fn wakes(&self, max: usize, wait: Duration) -> Result<Vec<ThreadId>, BusError>;
+    /// Takes up to `max` wake-ups (which no other worker gets until they come again), waiting up to
+    /// `wait` for the first. Cancel-safe: a wake-up that was not returned goes to others.
+    async fn wakes(&self, max: usize, wait: Duration) -> Result<Vec<Wake>, BusError>;
 
     /// Asks `worker` to stop a run and waits up to `wait` for its answer.
     async fn signal(&self, worker: WorkerId, signal: Signal, wait: Duration) -> SignalReply;

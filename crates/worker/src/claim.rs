@@ -1,7 +1,9 @@
 //! Claims the next run of a thread and carries it out, and those that follow on the same thread.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use runloom_core::bus::Wake;
 use runloom_core::ids::{ClaimId, ThreadId};
 use runloom_core::lease::{ClaimReply, Claimed};
 use tokio::sync::OwnedSemaphorePermit;
@@ -14,31 +16,53 @@ use crate::incarnation::{Incarnation, patient_delays};
 /// How often a claim is repeated, under the same id, if no answer comes.
 const TRIES: usize = 3;
 
-/// Claims the next run of `thread` in the background.
-pub(crate) fn spawn(
+/// When a wake-up comes again whose claim had no answer: the database may be better by then.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Claims the next run of `thread` in the background, as `known`, without being asked to.
+pub(crate) fn spawn(worker: &Arc<Incarnation>, thread: ThreadId, known: Known) {
+    spawn_with(worker, thread, known, None, None);
+}
+
+/// Claims the next run of `thread` in the background, as a new claim. Answers the wake-up that led
+/// here as soon as the claim is answered.
+pub(crate) fn spawn_new(
+    worker: &Arc<Incarnation>,
+    thread: ThreadId,
+    wake: Option<Wake>,
+    slot: OwnedSemaphorePermit,
+) {
+    let known = worker.active.claiming(ClaimId::new());
+    spawn_with(worker, thread, known, wake, Some(slot));
+}
+
+fn spawn_with(
     worker: &Arc<Incarnation>,
     thread: ThreadId,
     known: Known,
+    wake: Option<Wake>,
     slot: Option<OwnedSemaphorePermit>,
 ) {
     let own = worker.clone();
     worker.attempts.spawn(async move {
-        if let Some(claimed) = claim(&own, thread, &known).await {
+        let answer = claim(&own, thread, &known).await;
+        match (wake, &answer) {
+            (Some(wake), Some(_)) => wake.done(),
+            // Another worker may do better.
+            (Some(wake), None) if own.stopping.is_cancelled() => wake.later(Duration::ZERO),
+            (Some(wake), None) => wake.later(AGAIN),
+            (None, _) => {}
+        }
+        if let Some(ClaimReply::Claimed(claimed)) = answer {
             carry_out(own, claimed, known).await;
         }
         drop(slot);
     });
 }
 
-/// Claims the next run of `thread` in the background, as a new claim.
-pub(crate) fn spawn_new(worker: &Arc<Incarnation>, thread: ThreadId, slot: OwnedSemaphorePermit) {
-    let known = worker.active.claiming(ClaimId::new());
-    spawn(worker, thread, known, Some(slot));
-}
-
 /// Claims until there is an answer. Without one the claim may still have been made: a renewal will
 /// tell.
-async fn claim(worker: &Incarnation, thread: ThreadId, known: &Known) -> Option<Box<Claimed>> {
+async fn claim(worker: &Incarnation, thread: ThreadId, known: &Known) -> Option<ClaimReply> {
     // What is claimed without a lease could only be handed back.
     tokio::select! {
         biased;
@@ -49,13 +73,12 @@ async fn claim(worker: &Incarnation, thread: ThreadId, known: &Known) -> Option<
     for _ in 0..TRIES {
         let claim = worker.ports.database.claim(thread, worker.id, known.id);
         match timeout(worker.config.call_timeout, claim).await {
-            Ok(Ok(ClaimReply::Claimed(claimed))) => return Some(claimed),
-            Ok(Ok(ClaimReply::Busy | ClaimReply::Empty)) => return None,
             Ok(Ok(ClaimReply::NotAlive)) => {
                 // The next renewal decides whether the lease is gone for good.
                 tracing::debug!(worker.id = %worker.id, "claimed without a lease");
                 return None;
             }
+            Ok(Ok(answer)) => return Some(answer),
             Ok(Err(error)) => {
                 tracing::warn!(thread.id = %thread, %error, "cannot claim");
             }

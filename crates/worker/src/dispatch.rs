@@ -1,9 +1,10 @@
 //! Finds threads with work: by wake-ups and, since these may be lost, by looking.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use runloom_core::bus::Wake;
 use runloom_core::ids::ThreadId;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
@@ -35,14 +36,18 @@ async fn find(worker: &Arc<Incarnation>) {
         };
         let free = 1 + worker.slots.available_permits();
         if Instant::now() >= look {
-            take(worker, waiting(worker, age, free).await, slot).await;
+            let found = waiting(worker, age, free).await;
+            take(worker, found.into_iter().map(|thread| (thread, None)), slot).await;
             look = Instant::now() + worker.config.poll.mul_f64(0.8 + 0.4 * fastrand::f64());
             age = worker.config.hint_age;
             continue;
         }
         let wait = look.saturating_duration_since(Instant::now());
         match worker.ports.notifier.wakes(free, wait).await {
-            Ok(threads) => take(worker, threads, slot).await,
+            Ok(wakes) => {
+                let wakes = wakes.into_iter().map(|wake| (wake.thread, Some(wake)));
+                take(worker, wakes, slot).await;
+            }
             Err(error) => {
                 tracing::debug!(%error, "no wake-ups; looking instead");
                 sleep(WITHOUT_BUS).await;
@@ -52,12 +57,24 @@ async fn find(worker: &Arc<Incarnation>) {
     }
 }
 
-/// Claims one run of each of `threads`, as far as slots are free; others may have the rest.
-async fn take(worker: &Arc<Incarnation>, threads: Vec<ThreadId>, slot: OwnedSemaphorePermit) {
+/// Claims one run of each of these threads, as far as slots are free; others may have the rest.
+async fn take(
+    worker: &Arc<Incarnation>,
+    found: impl Iterator<Item = (ThreadId, Option<Wake>)>,
+    slot: OwnedSemaphorePermit,
+) {
     let mut slot = Some(slot);
-    for thread in threads.into_iter().collect::<BTreeSet<_>>() {
+    let mut threads = BTreeMap::new();
+    for (thread, wake) in found {
+        if let Some(double) = threads.insert(thread, wake).flatten() {
+            double.done();
+        }
+    }
+    for (thread, wake) in threads {
         if let Some(slot) = slot.take().or_else(|| worker.try_slot()) {
-            claim::spawn_new(worker, thread, slot);
+            claim::spawn_new(worker, thread, wake, slot);
+        } else if let Some(wake) = wake {
+            wake.later(Duration::ZERO);
         } else if let Err(error) = worker.ports.notifier.wake(thread).await {
             tracing::debug!(thread.id = %thread, %error, "cannot pass on a wake-up");
         }

@@ -74,7 +74,7 @@ fn adopt(
             tracing::info!(run.id = %held.run_id, worker.id = %worker.id, "taking up a lost claim");
             // It was granted for a slot; none is waited for now.
             let known = worker.active.claiming(claim);
-            claim::spawn(worker, held.thread_id, known, None);
+            claim::spawn(worker, held.thread_id, known);
         } else {
             unknown.insert(claim);
         }

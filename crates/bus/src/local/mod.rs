@@ -3,6 +3,7 @@
 mod event_log;
 mod notifier;
 mod run_log;
+mod wakes;
 
 pub use event_log::LocalEventLog;
 pub use notifier::LocalNotifier;

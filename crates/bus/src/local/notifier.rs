@@ -1,34 +1,34 @@
 //! Wake-ups, signals and changes over channels.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use runloom_core::bus::{BusError, Delivery, Notifier, RunChange, Signal, SignalReply};
+use runloom_core::bus::{BusError, Delivery, Notifier, RunChange, Signal, SignalReply, Wake};
 use runloom_core::ids::{ThreadId, WorkerId};
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::timeout;
 
-/// Wake-ups beyond so many are dropped; the sweep finds their threads.
-const WAKES_KEPT: usize = 100_000;
+use super::wakes::Wakes;
+
+/// When a wake-up that was taken and not answered comes again.
+const ACK_WAIT: Duration = Duration::from_secs(5);
 
 /// Changes of one thread that a reader may lag behind. A reader that missed some looks at the
 /// database anyway.
 const CHANGES_KEPT: usize = 64;
 
 /// A [`Notifier`] inside one process.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct LocalNotifier {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
-    wakes: Mutex<VecDeque<ThreadId>>,
-    woken: Notify,
+    wakes: Arc<Wakes>,
     workers: Mutex<HashMap<WorkerId, mpsc::UnboundedSender<Delivery>>>,
     threads: Mutex<HashMap<ThreadId, broadcast::Sender<RunChange>>>,
 }
@@ -36,48 +36,35 @@ struct Shared {
 impl LocalNotifier {
     /// A bus without listeners.
     pub fn new() -> Self {
-        Self::default()
+        Self::with_ack_wait(ACK_WAIT)
     }
 
-    fn take_wakes(&self, max: usize) -> Vec<ThreadId> {
-        let mut wakes = lock(&self.shared.wakes);
-        let count = wakes.len().min(max);
-        let taken = wakes.drain(..count).collect();
-        if !wakes.is_empty() {
-            self.shared.woken.notify_one();
+    /// A bus on which a wake-up that was not answered comes again after `ack_wait`.
+    pub fn with_ack_wait(ack_wait: Duration) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                wakes: Arc::new(Wakes::new(ack_wait)),
+                workers: Mutex::default(),
+                threads: Mutex::default(),
+            }),
         }
-        taken
+    }
+}
+
+impl Default for LocalNotifier {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 #[async_trait]
 impl Notifier for LocalNotifier {
     async fn wake(&self, thread: ThreadId) -> Result<(), BusError> {
-        let mut wakes = lock(&self.shared.wakes);
-        if wakes.len() >= WAKES_KEPT {
-            return Err(BusError("too many wake-ups are waiting".to_owned()));
-        }
-        wakes.push_back(thread);
-        drop(wakes);
-        self.shared.woken.notify_one();
-        Ok(())
+        self.shared.wakes.add(thread)
     }
 
-    async fn wakes(&self, max: usize, wait: Duration) -> Result<Vec<ThreadId>, BusError> {
-        let deadline = Instant::now() + wait;
-        loop {
-            // Nothing is awaited between taking and returning, so dropping this future loses none.
-            let taken = self.take_wakes(max);
-            if !taken.is_empty() || max == 0 {
-                return Ok(taken);
-            }
-            if timeout_at(deadline, self.shared.woken.notified())
-                .await
-                .is_err()
-            {
-                return Ok(Vec::new());
-            }
-        }
+    async fn wakes(&self, max: usize, wait: Duration) -> Result<Vec<Wake>, BusError> {
+        Ok(Wakes::take(&self.shared.wakes, max, wait).await)
     }
 
     async fn signal(&self, worker: WorkerId, signal: Signal, wait: Duration) -> SignalReply {

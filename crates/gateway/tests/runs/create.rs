@@ -240,7 +240,9 @@ async fn workers_hear_at_once_of_a_run_and_of_what_it_stops() {
     let thread = server.thread().await;
     let soon = Duration::from_millis(1);
     server.background(thread, json!({})).await;
-    assert_eq!(server.notifier.wakes(9, soon).await.unwrap(), [thread]);
+    let wakes = server.notifier.wakes(9, soon).await.unwrap();
+    let woken: Vec<_> = wakes.iter().map(|wake| wake.thread).collect();
+    assert_eq!(woken, [thread]);
     let attempt = server.claim(thread).await;
     let worker = attempt.run().worker_id.unwrap();
     let mut signals = server.notifier.signals(worker).await.unwrap();

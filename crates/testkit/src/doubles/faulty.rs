@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use runloom_core::bus::{BusError, Delivery, Notifier, RunChange, Signal, SignalReply};
+use runloom_core::bus::{BusError, Delivery, Notifier, RunChange, Signal, SignalReply, Wake};
 use runloom_core::ids::{ThreadId, WorkerId};
 
 /// How often each thing goes wrong, from 0 (never) to 1.
@@ -152,7 +152,7 @@ impl Notifier for Faulty {
             .map(drop)
     }
 
-    async fn wakes(&self, max: usize, wait: Duration) -> Result<Vec<ThreadId>, BusError> {
+    async fn wakes(&self, max: usize, wait: Duration) -> Result<Vec<Wake>, BusError> {
         self.inner.wakes(max, wait).await
     }
 
@@ -195,7 +195,7 @@ mod tests {
             Ok(())
         }
 
-        async fn wakes(&self, _: usize, _: Duration) -> Result<Vec<ThreadId>, BusError> {
+        async fn wakes(&self, _: usize, _: Duration) -> Result<Vec<Wake>, BusError> {
             Ok(Vec::new())
         }
 

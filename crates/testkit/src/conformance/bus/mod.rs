@@ -18,6 +18,9 @@ suite! {
         each_wake_up_goes_to_one_of_many_pulls
         a_pull_that_was_dropped_takes_nothing_with_it
         of_two_waiting_pulls_the_one_that_stays_is_served
+        a_wake_up_that_was_not_answered_comes_again
+        a_wake_up_that_was_given_back_comes_when_it_was_asked_to
+        a_pull_that_waits_gets_what_another_gave_back
     }
     signals {
         a_signal_brings_back_the_worker_s_answer
