@@ -127,6 +127,7 @@ pub enum MultitaskStrategy {
     Eq,
     PartialOrd,
     Ord,
+    Hash,
     Default,
     Serialize,
     Deserialize,
