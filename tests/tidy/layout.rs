@@ -8,6 +8,7 @@ use super::{files, root};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("sqlite", &["core"]),
+    ("postgres", &["core"]),
     ("bus", &["core"]),
     ("graph", &["core"]),
     ("worker", &["core"]),

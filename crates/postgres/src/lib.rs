@@ -1,0 +1,105 @@
+//! The database port on Postgres 15 and later: for any number of gateways and workers.
+//!
+//! Every change is one transaction. It locks the rows of its threads first (several of them in the
+//! order of their ids), and rows of runs only under the lock of their thread, so nothing waits in a
+//! circle. Under the lock it loads the rows it concerns, lets the rules of [`runloom_core`] decide,
+//! and writes them back: no rule is repeated in SQL, but the schema's constraints repeat what the
+//! rules promise. Isolation is `read committed`: each statement after the lock sees what was
+//! committed before the lock was granted.
+//!
+//! The time is the database's own, read once the lock is held, in whole microseconds.
+//!
+//! Nothing is kept in a connection beyond a transaction, so a pooler may stand in between. One that
+//! lends connections for a transaction at a time (`PgBouncer` in `transaction` mode) must know
+//! prepared statements, or be told apart with [`Config::prepared`].
+
+mod connections;
+mod convert;
+mod error;
+mod rows;
+mod runs;
+mod session;
+mod threads;
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use runloom_core::clock::Clock;
+use runloom_core::run::MAX_ATTEMPTS;
+use sqlx::postgres::PgConnectOptions;
+
+use crate::connections::{Change, Connections};
+use crate::error::Result;
+use crate::session::Session;
+
+pub use crate::error::OpenError;
+
+/// What can be chosen about a database.
+#[derive(Clone)]
+pub struct Config {
+    /// How many attempts a run gets before it fails.
+    pub max_attempts: u32,
+    /// How many connections there are at most.
+    pub connections: u32,
+    /// Whether connections remember the statements they have prepared, which makes most operations
+    /// one round trip. `PgBouncer` in transaction mode can do that since 1.21 if
+    /// `max_prepared_statements` is set; behind an older one say false.
+    pub prepared: bool,
+    /// Replaces the database's clock. Only for tests, which need one that they can move.
+    pub clock: Option<Arc<dyn Clock>>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_attempts: MAX_ATTEMPTS,
+            connections: 16,
+            prepared: true,
+            clock: None,
+        }
+    }
+}
+
+/// A database on a Postgres server.
+pub struct Postgres {
+    connections: Connections,
+    config: Config,
+}
+
+impl Postgres {
+    /// The database at `url` (`postgres://user:password@host:port/database?sslmode=...`).
+    /// Connects when it is first used, so it can be made before the server is there.
+    pub fn connect(url: &str, config: Config) -> Result<Self, OpenError> {
+        let options = PgConnectOptions::from_str(url);
+        let options = options.map_err(|error| OpenError::Address(error.to_string()))?;
+        // Poolers refuse settings at the start of a connection that they do not know.
+        let options = options.extra_float_digits(None);
+        Ok(Self {
+            connections: Connections::lazy(options, &config),
+            config,
+        })
+    }
+
+    /// Ends all connections in order.
+    pub async fn close(&self) {
+        self.connections.close().await;
+    }
+}
+
+impl Postgres {
+    /// A connection to read from, for single statements.
+    async fn reader(&self) -> Result<Session> {
+        self.connections.single().await
+    }
+
+    /// A connection to read several things from as they are at one moment.
+    async fn moment(&self) -> Result<Session> {
+        self.connections.moment().await
+    }
+
+    /// Begins a change. It happens now; where it concerns a thread, when the thread is locked.
+    async fn change(&self) -> Result<Change> {
+        let session = self.connections.change().await?;
+        Change::new(session, self.config.clock.clone(), self.config.max_attempts).await
+    }
+}
