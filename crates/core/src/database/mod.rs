@@ -12,6 +12,7 @@
 mod assistants;
 mod checkpoints;
 mod items;
+mod outbox;
 mod queue;
 mod runs;
 mod threads;
@@ -19,6 +20,7 @@ mod threads;
 pub use assistants::Assistants;
 pub use checkpoints::{Checkpoints, Guard};
 pub use items::Items;
+pub use outbox::Outbox;
 pub use queue::{Queue, Settled, Settlement, Sweep, Transit};
 pub use runs::{CancelRequest, Cancelled, Runs, Submission};
 pub use threads::{ThreadDeletion, ThreadPatch, Threads};
