@@ -7,3 +7,4 @@ pub mod history;
 pub mod invariants;
 pub mod memory;
 pub mod model_check;
+pub mod services;
