@@ -25,8 +25,7 @@ impl<T: DeserializeOwned> FromRequest<Gateway> for Body<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, gateway: &Gateway) -> Result<Self, Refusal> {
-        let Object(body) = parse(&read(request, gateway).await?)?;
-        Ok(Self(body))
+        object(&read(request, gateway).await?).map(Self)
     }
 }
 
@@ -63,6 +62,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 
         deserializer.deserialize_map(Fields(PhantomData)).map(Self)
     }
+}
+
+/// A JSON object that did not come as a request.
+pub(crate) fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    let Object(object) = parse(bytes)?;
+    Ok(object)
 }
 
 async fn read(request: Request, gateway: &Gateway) -> Result<Bytes, Refusal> {

@@ -10,10 +10,12 @@ mod extract;
 mod fanout;
 mod items;
 mod listen;
+mod measures;
 mod openapi;
 mod page;
 mod router;
 mod runs;
+mod service;
 mod sse;
 mod state;
 mod system;
@@ -37,8 +39,10 @@ use self::fanout::Fanout;
 pub use assistants::ensure_assistants;
 pub use fanout::RingLimits;
 pub use listen::Impatient;
+pub use measures::describe_metrics;
 pub use openapi::document;
 pub use router::router;
+pub use service::ApiService;
 
 /// What the operator decides.
 #[derive(Clone, Debug)]
@@ -129,9 +133,8 @@ impl Gateway {
     /// Carries out what must follow a committed change.
     pub(crate) async fn follow_up(&self, effects: Effects) {
         let ports = &self.ports;
-        effects
-            .carry_out(ports.notifier.as_ref(), ports.events.as_ref())
-            .await;
+        let carrying = effects.carry_out(ports.notifier.as_ref(), ports.events.as_ref());
+        carrying.await.into_iter().for_each(measures::signalled);
     }
 
     /// Waits for everything that outlived its request. To be called once no request is left.

@@ -18,5 +18,6 @@ mod frames;
 mod join;
 mod read;
 mod resume;
+mod service;
 mod stall;
 mod wait;
