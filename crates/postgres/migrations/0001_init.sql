@@ -174,12 +174,55 @@ create table assistant_versions (
 );
 
 -- The long-term memory. A namespace is written so that its bytes sort as its labels do and all that
--- is below it is one range: each label ends with a zero byte.
+-- is below it is one range: each label ends with a zero byte. A key may have zeros, too.
 create table items (
     namespace  bytea       not null,
-    key        text        collate "C" not null,
+    key        bytea       not null,
     value      json        not null,
     created_at timestamptz not null,
     updated_at timestamptz not null,
     primary key (namespace, key)
 );
+
+-- A document as searches look into it. Text of type jsonb has no zeros: another letter, which no
+-- search asks for, stands for them. Null where a document is none to jsonb at all, which only what
+-- users write can be: numbers without measure, halves of surrogate pairs.
+create function searchable(document json) returns jsonb
+language plpgsql immutable strict as $$
+begin
+    return document::jsonb;
+exception when others then
+    begin
+        return regexp_replace(document::text, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\ufffd', 'g')::jsonb;
+    exception when others then
+        return null;
+    end;
+end
+$$;
+
+-- What the metadata of threads are searched by. Apart from the threads, whose rows are rewritten
+-- with every step of the queue: an index of this kind is dear to write.
+create table thread_metadata (
+    thread_id  uuid  not null primary key references threads (id) on delete cascade,
+    searchable jsonb not null
+);
+
+create index thread_metadata_searchable on thread_metadata using gin (searchable jsonb_path_ops);
+
+create function keep_thread_metadata() returns trigger
+language plpgsql as $$
+begin
+    insert into thread_metadata (thread_id, searchable) values (new.id, searchable(new.metadata))
+    on conflict (thread_id) do update set searchable = excluded.searchable;
+    return null;
+end
+$$;
+
+create trigger thread_metadata_made after insert on threads
+for each row when (new.metadata::text <> '{}') execute function keep_thread_metadata();
+
+create trigger thread_metadata_changed after update of metadata on threads
+for each row when (new.metadata::text <> old.metadata::text) execute function keep_thread_metadata();
+
+create index assistant_versions_searchable on assistant_versions
+    using gin (searchable(metadata) jsonb_path_ops);
