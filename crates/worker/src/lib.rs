@@ -23,6 +23,7 @@ mod housekeeping;
 mod incarnation;
 mod plan;
 mod publisher;
+mod relay;
 mod residue;
 mod said;
 mod settle;
@@ -41,6 +42,7 @@ use runloom_core::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
+pub use relay::{Relay, RelayConfig};
 pub use time::{Monotonic, Simulated, SinceBoot};
 
 use incarnation::Incarnation;

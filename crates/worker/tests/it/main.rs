@@ -12,6 +12,7 @@ mod leases;
 mod lifecycle;
 mod link;
 mod odd;
+mod relay;
 mod storage;
 mod stubborn;
 mod support;
