@@ -30,16 +30,22 @@ impl Effects {
         self.wakes.extend(other.wakes);
     }
 
-    /// Carries everything out, signals first: somebody waits for them.
-    pub async fn carry_out(self, notifier: &dyn Notifier, events: &dyn EventLog) {
+    /// Carries everything out, signals first: somebody waits for them. Says how each signal was
+    /// answered.
+    pub async fn carry_out(
+        self,
+        notifier: &dyn Notifier,
+        events: &dyn EventLog,
+    ) -> Vec<SignalReply> {
         let signals = self.signals.into_iter().map(async |(worker, signal)| {
             let reply = notifier.signal(worker, signal, SIGNAL_WAIT).await;
             if reply != SignalReply::Stopping {
                 tracing::debug!(run.id = %signal.run_id, worker.id = %worker, ?reply,
                     "signal not taken; the next renewal brings it");
             }
+            reply
         });
-        join_all(signals).await;
+        let replies = join_all(signals).await;
         for change in self.changes {
             if change.is_end() {
                 note(events.end(change.thread_id, change.run_id).await);
@@ -49,6 +55,7 @@ impl Effects {
         for thread in self.wakes {
             note(notifier.wake(thread).await);
         }
+        replies
     }
 }
 

@@ -10,6 +10,8 @@ use runloom_core::executor::{ExecutorError, HostError};
 use runloom_core::ids::{AssistantId, GraphId, ThreadId};
 use runloom_core::registry::Registry;
 
+use crate::measures;
+
 /// When to come back while something the server needs is out of reach, in seconds.
 const RETRY_AFTER: &str = "1";
 
@@ -64,6 +66,7 @@ impl Refusal {
     }
 
     fn unavailable(error: &dyn std::fmt::Display) -> Self {
+        measures::unavailable();
         tracing::warn!(%error, "request refused for now");
         Self::new(
             ErrorCode::Unavailable,

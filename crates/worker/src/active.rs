@@ -9,7 +9,8 @@ use runloom_core::executor::StopKind;
 use runloom_core::ids::{ClaimId, RunId};
 use runloom_core::lease::Held;
 
-use crate::stopper::{Stopper, kind_of};
+use crate::measures::Heard;
+use crate::stopper::Stopper;
 
 /// All claims that this worker knows of.
 #[derive(Clone, Default)]
@@ -47,7 +48,7 @@ impl Known {
         if let Some(Entry::Claiming(Some(signal))) = before
             && signal.run_id == run
         {
-            stopper.ask(kind_of(signal.action));
+            stopper.cancel(signal.action, Heard::Signal);
         }
     }
 }
@@ -66,7 +67,7 @@ impl Active {
     pub(crate) fn signal(&self, signal: Signal) -> SignalReply {
         match self.lock().get_mut(&signal.claim) {
             Some(Entry::Running(run, stopper)) if *run == signal.run_id => {
-                stopper.ask(kind_of(signal.action));
+                stopper.cancel(signal.action, Heard::Signal);
                 SignalReply::Stopping
             }
             Some(Entry::Claiming(kept)) => {
@@ -86,7 +87,7 @@ impl Active {
         let unknown = held.into_iter().filter(|held| {
             let entry = entries.get(&held.fence.claim);
             if let (Some(Entry::Running(_, stopper)), Some(action)) = (entry, held.cancel) {
-                stopper.ask(kind_of(action));
+                stopper.cancel(action, Heard::Renewal);
             }
             entry.is_none()
         });

@@ -18,12 +18,14 @@ use crate::execution::{self, Ending};
 use crate::gate::Gate;
 use crate::host::AttemptHost;
 use crate::incarnation::Incarnation;
+use crate::measures::{self, ClaimTime};
 use crate::plan::{Plan, keeps_input};
 use crate::publisher::Publisher;
 use crate::said::Observed;
 use crate::settle::settle;
 use crate::settlement::Ends;
-use crate::stopper::{Stopper, kind_of};
+use crate::stopper::Stopper;
+use crate::stored;
 use crate::verdict::{self, Verdict};
 
 /// One try at a run.
@@ -31,6 +33,7 @@ pub(crate) struct Attempt {
     worker: Arc<Incarnation>,
     lease: Lease,
     run: Run,
+    claimed: ClaimTime,
     stopper: Arc<Stopper>,
     publisher: Arc<Publisher>,
     observed: Arc<Observed>,
@@ -39,8 +42,9 @@ pub(crate) struct Attempt {
 impl Attempt {
     /// The attempt that `claimed` allows. Signals for it are heard from now on.
     pub(crate) fn new(worker: &Arc<Incarnation>, claimed: Claimed, known: &Known) -> Self {
-        let stopper = Arc::new(Stopper::new(claimed.run.cancel.map(kind_of)));
+        let stopper = Arc::new(Stopper::new(claimed.run.cancel));
         known.begin(claimed.run.id, &stopper);
+        measures::claimed(&claimed);
         let publisher = Publisher::new(
             &claimed,
             worker.ports.events.clone(),
@@ -49,6 +53,7 @@ impl Attempt {
         );
         Self {
             worker: worker.clone(),
+            claimed: ClaimTime::of(&claimed),
             lease: claimed.lease,
             run: claimed.run,
             stopper,
@@ -73,15 +78,32 @@ impl Attempt {
         let next = next.filter(|_| verdict != Verdict::HandBack);
         // Nothing of this attempt may be heard after its successor began.
         self.publisher.flush().await;
+        let now = match verdict {
+            Verdict::Interrupt => stored::run(&self.worker, &self.run).await,
+            _ => None,
+        };
+        let asked = now.as_ref().filter(|run| run.cancel.is_some());
+        let asked = asked.map(|run| run.updated_at);
+        let on_request = matches!(verdict, Verdict::Interrupt | Verdict::Discard);
         let ends = Ends {
             worker: &self.worker,
             run: &self.run,
+            now,
             // An attempt without its thread may not have stored what it says.
             head: head.filter(|_| !self.stopper.is_lost()),
             spoken: self.observed.spoken(),
         };
         let settlement = ends.settlement(verdict).await;
         let settled = settle(&self.worker, &self.lease, settlement.clone(), next).await?;
+        measures::settled(self.run.id, &settlement.transit, &settled);
+        let request = self.stopper.request().filter(|_| on_request);
+        if let Some(request) = request {
+            measures::stopped(request, asked, self.claimed);
+            settled
+                .next
+                .as_deref()
+                .inspect(|next| measures::took_over(next));
+        }
         let Settled { effects, next } = settled;
         let worker = self.worker.clone();
         worker.clone().publications.spawn(async move {

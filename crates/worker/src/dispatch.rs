@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::claim;
 use crate::incarnation::Incarnation;
+use crate::measures;
 
 /// How long to wait before looking again while the bus is out of reach.
 const WITHOUT_BUS: Duration = Duration::from_millis(250);
@@ -37,6 +38,7 @@ async fn find(worker: &Arc<Incarnation>) {
         let free = 1 + worker.slots.available_permits();
         if Instant::now() >= look {
             let found = waiting(worker, age, free).await;
+            measures::found(found.len());
             take(worker, found.into_iter().map(|thread| (thread, None)), slot).await;
             look = Instant::now() + worker.config.poll.mul_f64(0.8 + 0.4 * fastrand::f64());
             age = worker.config.hint_age;

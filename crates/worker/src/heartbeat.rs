@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::claim;
 use crate::incarnation::Incarnation;
+use crate::measures::{self, Refused};
 
 /// How long to wait after a renewal that failed.
 const RETRY: Duration = Duration::from_millis(250);
@@ -28,11 +29,13 @@ pub(crate) async fn beat(worker: Arc<Incarnation>) {
         let renew = worker.ports.database.renew(worker.id, worker.config.lease);
         match timeout(worker.config.renew(), renew).await {
             Ok(Ok(held)) => {
+                measures::renewed(worker.deadline.left().unwrap_or_default());
                 worker.extended(sent);
                 orphans = adopt(&worker, held, &orphans);
                 sleep(pause(&worker)).await;
             }
             Ok(Err(DatabaseError::Fenced)) => {
+                measures::fenced(Refused::Renewal);
                 worker.active.stop_all(StopKind::LeaseLost);
                 worker.fenced.cancel();
                 return;

@@ -16,6 +16,7 @@ use runloom_core::lease::Fence;
 use crate::gate::Gate;
 use crate::guarded_items::GuardedItems;
 use crate::incarnation::Incarnation;
+use crate::measures::{self, Refused};
 use crate::publisher::Publisher;
 use crate::said::Observed;
 use crate::stopper::Stopper;
@@ -82,6 +83,7 @@ impl AttemptHost {
             match answer {
                 Ok(value) => return Ok(value),
                 Err(DatabaseError::Fenced) => {
+                    measures::fenced(Refused::Write);
                     self.stopper.ask(StopKind::LeaseLost);
                     return Err(HostError::Fenced);
                 }

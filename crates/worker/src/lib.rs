@@ -21,6 +21,7 @@ mod heartbeat;
 mod host;
 mod housekeeping;
 mod incarnation;
+mod measures;
 mod plan;
 mod publisher;
 mod relay;
@@ -42,6 +43,7 @@ use runloom_core::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
+pub use measures::describe_metrics;
 pub use relay::{Relay, RelayConfig};
 pub use time::{Monotonic, Simulated, SinceBoot};
 

@@ -9,6 +9,7 @@ use runloom_core::run::RunError;
 use tokio::time::{sleep, timeout};
 
 use crate::incarnation::{Incarnation, patient_delays};
+use crate::measures::{self, Refused};
 use crate::settlement::bare;
 
 /// How much longer a settlement may take than another call: it is the largest.
@@ -42,6 +43,7 @@ pub(crate) async fn settle(
         match answer {
             Ok(Ok(settled)) => return Some(settled),
             Ok(Err(DatabaseError::Fenced)) => {
+                measures::fenced(Refused::Settlement);
                 tracing::warn!("fenced: somebody else has taken the thread");
                 return None;
             }

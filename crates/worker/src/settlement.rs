@@ -18,6 +18,8 @@ pub(crate) struct Ends<'a> {
     pub(crate) worker: &'a Incarnation,
     /// The run, as it was claimed.
     pub(crate) run: &'a Run,
+    /// The run as it is stored now, if it was interrupted and can be read.
+    pub(crate) now: Option<Run>,
     /// The head, if the executor said where it left it and could still store it.
     pub(crate) head: Option<Head>,
     /// What was streamed of tasks that did not finish.
@@ -39,8 +41,8 @@ impl Ends<'_> {
                 self.stopped(Transit::TimeOut(error), Reason::Timeout).await
             }
             Verdict::Interrupt => {
-                let now = stored::run(self.worker, self.run).await;
-                let reason = now.map_or(Reason::Stopped, |run| Reason::of_interrupted(&run));
+                let now = self.now.as_ref();
+                let reason = now.map_or(Reason::Stopped, Reason::of_interrupted);
                 self.stopped(Transit::Interrupt, reason).await
             }
             // The run is about to be deleted, so nothing is kept of it.

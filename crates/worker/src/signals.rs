@@ -7,6 +7,7 @@ use futures::stream::BoxStream;
 use runloom_core::bus::Delivery;
 
 use crate::incarnation::{Incarnation, patient_delays};
+use crate::measures;
 
 /// The signals to the worker; `None` if the bus is out of reach.
 pub(crate) async fn subscribe(worker: &Incarnation) -> Option<BoxStream<'static, Delivery>> {
@@ -27,6 +28,7 @@ pub(crate) async fn listen(
             delays = patient_delays();
             while let Some(delivery) = stream.next().await {
                 let reply = worker.active.signal(delivery.signal);
+                measures::signalled(reply);
                 tracing::debug!(run.id = %delivery.signal.run_id, worker.id = %worker.id, ?reply,
                     "signal");
                 (delivery.reply)(reply);

@@ -5,12 +5,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use runloom_core::executor::{StopKind, StopSignal};
 use runloom_core::run::CancelAction;
 use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::measures::Heard;
 
 /// The wish that an attempt stop. A wish is only ever replaced by a stronger one.
 pub(crate) struct Stopper {
     /// Why it should stop. A lost lease is no reason to call a run interrupted, nor does it undo
     /// one: it is kept only where nothing else is.
     cause: Mutex<Option<StopKind>>,
+    /// The request to stop that came first: what was asked, how it was heard of, and when.
+    request: Mutex<Option<(CancelAction, Heard, Instant)>>,
     /// What a run being executed hears.
     run: watch::Sender<Option<StopKind>>,
     /// What a visit hears: it is there because of an interrupt, and short, so only what makes it
@@ -19,10 +24,12 @@ pub(crate) struct Stopper {
 }
 
 impl Stopper {
-    /// Nothing is wished beyond `cause`, which the attempt knows of from the start.
-    pub(crate) fn new(cause: Option<StopKind>) -> Self {
+    /// Nothing is wished beyond `cancel`, which the attempt knows of from the start.
+    pub(crate) fn new(cancel: Option<CancelAction>) -> Self {
+        let request = cancel.map(|action| (action, Heard::Claim, Instant::now()));
         Self {
-            cause: Mutex::new(cause),
+            cause: Mutex::new(cancel.map(kind_of)),
+            request: Mutex::new(request),
             run: watch::Sender::new(None),
             visit: watch::Sender::new(None),
         }
@@ -30,7 +37,7 @@ impl Stopper {
 
     /// Asks the attempt to stop.
     pub(crate) fn ask(&self, kind: StopKind) {
-        let mut cause = self.lock();
+        let mut cause = lock(&self.cause);
         if kind != StopKind::LeaseLost || cause.is_none() {
             raise(&mut cause, kind);
         }
@@ -41,9 +48,24 @@ impl Stopper {
         }
     }
 
+    /// Asks the attempt to stop, as somebody requested.
+    pub(crate) fn cancel(&self, action: CancelAction, heard: Heard) {
+        let mut request = lock(&self.request);
+        let (_, heard, at) = request.unwrap_or((action, heard, Instant::now()));
+        let action = request.map_or(action, |(before, ..)| before.max(action));
+        *request = Some((action, heard, at));
+        drop(request);
+        self.ask(kind_of(action));
+    }
+
+    /// The request to stop, if there was one.
+    pub(crate) fn request(&self) -> Option<(CancelAction, Heard, Instant)> {
+        *lock(&self.request)
+    }
+
     /// Why the attempt was asked to stop, if it was.
     pub(crate) fn cause(&self) -> Option<StopKind> {
-        *self.lock()
+        *lock(&self.cause)
     }
 
     /// Whether nothing that the attempt writes counts any more.
@@ -68,10 +90,10 @@ impl Stopper {
         // It cannot close: `self` holds the sender.
         let _ = lost.await;
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Option<StopKind>> {
-        self.cause.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns when `signal` asks for an immediate stop, not only for a drain.
@@ -84,7 +106,7 @@ pub(crate) async fn hard(mut signal: StopSignal) {
 }
 
 /// The kind of stop that a cancel action asks for.
-pub(crate) fn kind_of(action: CancelAction) -> StopKind {
+fn kind_of(action: CancelAction) -> StopKind {
     match action {
         CancelAction::Interrupt => StopKind::Interrupt,
         CancelAction::Rollback => StopKind::Rollback,
@@ -144,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_visit_goes_on_through_the_interrupt_that_it_is_there_for() {
-        let stopper = Stopper::new(Some(StopKind::Interrupt));
+        let stopper = Stopper::new(Some(CancelAction::Interrupt));
         let heard = stopper.visit_signal();
         for kind in [StopKind::Interrupt, StopKind::Drain, StopKind::Timeout] {
             stopper.ask(kind);

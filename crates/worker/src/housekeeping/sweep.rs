@@ -1,6 +1,7 @@
 //! Frees what lost workers held.
 
 use crate::incarnation::Incarnation;
+use crate::measures;
 
 /// How many threads are freed at once.
 const LIMIT: u32 = 256;
@@ -9,6 +10,7 @@ const LIMIT: u32 = 256;
 pub(super) async fn sweep(worker: &Incarnation) {
     match worker.ports.database.sweep(LIMIT).await {
         Ok(sweep) => {
+            measures::reaped(sweep.reaped);
             if sweep.reaped > 0 {
                 tracing::info!(worker.id = %worker.id, reaped = sweep.reaped, "freed threads");
             }
