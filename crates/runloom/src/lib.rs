@@ -12,7 +12,12 @@
 mod banner;
 mod cli;
 mod demo;
+mod graphs;
+mod http;
+mod monitor;
+mod roles;
 mod serve;
+mod signals;
 mod telemetry;
 mod test_graphs;
 mod wiring;
@@ -21,7 +26,8 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use runloom_graph::CompiledGraph;
 
-use crate::cli::{Cli, Command};
+use crate::cli::Cli;
+use crate::roles::Own;
 
 /// A server to be: the graphs that it serves.
 #[derive(Default)]
@@ -58,8 +64,10 @@ impl Runloom {
             .enable_all()
             .build();
         let runtime = runtime.context("cannot start the runtime")?;
-        match cli.command {
-            Command::Dev(dev) => runtime.block_on(serve::dev(*dev, self.graphs, self.demo)),
-        }
+        let own = Own {
+            graphs: self.graphs,
+            demo: self.demo,
+        };
+        runtime.block_on(roles::run(cli.command, own))
     }
 }

@@ -1,191 +1,141 @@
-//! The role `dev`: gateway and worker in one process.
+//! One process: a gateway, a worker, or both, over the same backends. How it starts and how it ends.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::serve::ListenerExt as _;
-use runloom_core::executor::Executor;
-use runloom_core::registry::Registry;
-use runloom_gateway::{Gateway, Impatient};
-use runloom_graph::{CompiledGraph, GraphExecutor};
+use runloom_gateway::Gateway;
 use runloom_worker::{SinceBoot, Worker};
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::cli::Dev;
+use crate::graphs::Served;
+use crate::monitor::{self, Numbers};
+use crate::signals::stop_on_signal;
 use crate::wiring::Backends;
-use crate::{banner, demo, test_graphs, wiring};
+use crate::{banner, http};
 
-/// Threads for the nodes of graphs. They are apart from those of the server, so that a node that
-/// blocks its thread delays other nodes at worst, never a lease or an answer.
-const GRAPH_THREADS: usize = 8;
-
-/// How long a client may take nothing of what it is sent before its connection is closed.
-const WRITE_PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long connections may still take to end once no run is left.
+/// How long connections may still take to end once they have been told to.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// Serves until it is told to stop.
-pub(crate) async fn dev(
-    dev: Dev,
-    mut graphs: Vec<(String, CompiledGraph)>,
-    with_demo: bool,
-) -> anyhow::Result<()> {
-    if with_demo {
-        graphs.push(("agent".to_owned(), demo::agent(&dev.model)?));
-    }
-    if dev.test_graphs {
-        graphs.extend(test_graphs::all()?);
-    }
-    let address = (dev.host.as_str(), dev.port);
-    let listener = TcpListener::bind(address).await;
-    let listener =
-        listener.with_context(|| format!("cannot listen on {}:{}", dev.host, dev.port))?;
-    let backends = wiring::embedded(&dev).await?;
-
-    let names = graphs
-        .iter()
-        .map(|(name, _)| name.clone())
-        .collect::<Vec<_>>();
-    let nodes = graph_runtime()?;
-    let executor = GraphExecutor::new(backends.clock.clone());
-    let executor = executor
-        .on(nodes.handle().clone())
-        .grace(dev.worker.stop_grace);
-    let executor = graphs
-        .into_iter()
-        .fold(executor, |all, (name, graph)| all.with(name, graph));
-    let registry = Registry::new([Arc::new(executor) as Arc<dyn Executor>]);
-    let stop = CancellationToken::new();
-    let worker = worker(&dev, &backends, registry.clone());
-    let gateway = gateway(&dev, &backends, registry, stop.clone());
-    runloom_gateway::ensure_assistants(&gateway).await?;
-
-    let tasks = TaskTracker::new();
-    let working = tasks.spawn(until_over(worker.run(stop.clone()), stop.clone()));
-    tasks.spawn(stop_on_signal(stop.clone()));
-    banner::print(&dev, listener.local_addr()?, &names);
-    let serving = tasks.spawn(until_over(serve(listener, gateway, stop.clone()), stop));
-    let stopped = working.await.context("the worker panicked");
-    let served = finish(serving).await;
-    nodes.shutdown_background();
-    stopped.and(served)
+/// What one process is to do.
+pub(crate) struct Server {
+    pub(crate) backends: Backends,
+    pub(crate) graphs: Served,
+    pub(crate) numbers: Numbers,
+    /// Answers clients here.
+    pub(crate) gateway: Option<(TcpListener, runloom_gateway::Config)>,
+    /// Executes runs.
+    pub(crate) worker: Option<runloom_worker::Config>,
+    /// Answers monitoring tools here.
+    pub(crate) monitor: Option<TcpListener>,
+    /// How long answers under way may still take when the process stops: other processes may go on
+    /// with the runs that they show.
+    pub(crate) linger: Duration,
 }
 
-/// Does `part`. When it is over, however it ended, so is the server: one half is of no use.
+impl Server {
+    /// Serves until it is told to stop.
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let stop = CancellationToken::new();
+        let hang_up = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let worker = self.worker().map(|worker| worker.run(stop.clone()));
+        let gateway = match self.gateway {
+            Some((listener, config)) => {
+                let ports = runloom_gateway::Ports {
+                    database: self.backends.database.clone(),
+                    notifier: self.backends.notifier.clone(),
+                    events: self.backends.events.clone(),
+                    registry: self.graphs.registry.clone(),
+                    clock: self.backends.clock.clone(),
+                };
+                let gateway = Gateway::new(ports, config, hang_up.clone());
+                runloom_gateway::ensure_assistants(&gateway).await?;
+                Some((listener, gateway))
+            }
+            None => None,
+        };
+
+        tasks.spawn(stop_on_signal(stop.clone()));
+        tasks.spawn(self.numbers.clone().keep());
+        let sheet = banner::Sheet {
+            serves: gateway
+                .as_ref()
+                .map(|(listener, _)| listener.local_addr())
+                .transpose()?,
+            monitor: self
+                .monitor
+                .as_ref()
+                .map(TcpListener::local_addr)
+                .transpose()?,
+            graphs: &self.graphs.names,
+            data: &self.backends.place,
+        };
+        banner::print(&sheet);
+        if let Some(listener) = self.monitor {
+            let database = self.backends.database.clone();
+            tasks.spawn(monitor::serve(listener, self.numbers.clone(), database));
+        }
+        let serving = gateway.map(|(listener, gateway)| {
+            let routes = runloom_gateway::router(gateway.clone()).merge(self.numbers.route());
+            let serving = http::serve(listener, routes, gateway, stop.clone());
+            tasks.spawn(until_over(serving, stop.clone()))
+        });
+        let working = worker.map(|worker| tasks.spawn(until_over(worker, stop.clone())));
+
+        stop.cancelled().await;
+        let lingering = sleep(self.linger);
+        let stopped = match working {
+            Some(working) => working.await.context("the worker panicked"),
+            None => Ok(()),
+        };
+        let served = match serving {
+            Some(serving) => finish(serving, lingering, hang_up).await,
+            None => Ok(()),
+        };
+        self.graphs.abandon();
+        stopped.and(served)
+    }
+
+    fn worker(&self) -> Option<Worker> {
+        let ports = runloom_worker::Ports {
+            database: self.backends.database.clone(),
+            notifier: self.backends.notifier.clone(),
+            events: self.backends.events.clone(),
+            registry: self.graphs.registry.clone(),
+            time: Arc::new(SinceBoot),
+        };
+        Some(Worker::new(self.worker.clone()?, ports))
+    }
+}
+
+/// Does `part`. When it is over, however it ended, so is the process: one half is of no use.
 async fn until_over<T>(part: impl Future<Output = T>, stop: CancellationToken) -> T {
     let _over = stop.drop_guard();
     part.await
 }
 
-/// Waits for the answers under way. A client that never ends its request gets none.
-async fn finish(serving: JoinHandle<anyhow::Result<()>>) -> anyhow::Result<()> {
+/// Waits for the answers under way, then tells them to end. A client that never ends its request
+/// gets none.
+async fn finish(
+    mut serving: JoinHandle<anyhow::Result<()>>,
+    lingering: impl Future<Output = ()>,
+    hang_up: CancellationToken,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        biased;
+        served = &mut serving => return served.context("the server panicked")?,
+        () = lingering => hang_up.cancel(),
+    }
     let Ok(served) = timeout(LAST_WORDS, serving).await else {
         tracing::warn!("closing connections that do not end");
         return Ok(());
     };
     served.context("the server panicked")?
-}
-
-fn graph_runtime() -> anyhow::Result<Runtime> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder
-        .worker_threads(GRAPH_THREADS)
-        .thread_name("graph")
-        .enable_all();
-    builder
-        .build()
-        .context("cannot start the runtime of the graphs")
-}
-
-fn worker(dev: &Dev, backends: &Backends, registry: Registry) -> Worker {
-    let config = runloom_worker::Config {
-        slots: dev.worker.slots.get(),
-        run_timeout: Some(dev.worker.run_timeout),
-        grace: dev.worker.stop_grace,
-        drain: dev.worker.drain_budget,
-        ..runloom_worker::Config::default()
-    };
-    let ports = runloom_worker::Ports {
-        database: backends.database.clone(),
-        notifier: backends.notifier.clone(),
-        events: backends.events.clone(),
-        registry,
-        time: Arc::new(SinceBoot),
-    };
-    Worker::new(config, ports)
-}
-
-fn gateway(dev: &Dev, backends: &Backends, registry: Registry, stop: CancellationToken) -> Gateway {
-    let config = runloom_gateway::Config {
-        policy: dev.partial.policy(),
-        body_limit: dev.gateway.body_limit.get() << 20,
-        end_event: dev.gateway.end_event,
-        lease: runloom_worker::Config::default().lease,
-        ..runloom_gateway::Config::default()
-    };
-    let ports = runloom_gateway::Ports {
-        database: backends.database.clone(),
-        notifier: backends.notifier.clone(),
-        events: backends.events.clone(),
-        registry,
-        clock: backends.clock.clone(),
-    };
-    Gateway::new(ports, config, stop)
-}
-
-/// Answers requests until `stop`, then lets those under way end.
-async fn serve(
-    listener: TcpListener,
-    gateway: Gateway,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    // Small frames must not wait for each other.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "cannot send without delay");
-        }
-    });
-    let listener = Impatient::new(listener, WRITE_PATIENCE);
-    let router = runloom_gateway::router(gateway.clone());
-    let served = axum::serve(listener, router)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await;
-    gateway.drain().await;
-    served.context("the server stopped")
-}
-
-/// Stops everything in order at the first Ctrl-C or SIGTERM, and at once at the second.
-async fn stop_on_signal(stop: CancellationToken) {
-    match asked_to_stop().await {
-        Ok(()) => tracing::info!("stopping; once more to stop at once"),
-        Err(error) => return tracing::warn!(%error, "cannot listen for signals"),
-    }
-    stop.cancel();
-    if asked_to_stop().await.is_ok() {
-        std::process::exit(130);
-    }
-}
-
-#[cfg(unix)]
-async fn asked_to_stop() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-        _ = terminate.recv() => Ok(()),
-    }
-}
-
-#[cfg(not(unix))]
-async fn asked_to_stop() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
 }
 
 #[cfg(test)]
@@ -195,10 +145,29 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_does_not_end_does_not_hold_up_the_stop() {
         let tasks = TaskTracker::new();
+        let hang_up = CancellationToken::new();
         let hanging = tasks.spawn(std::future::pending());
-        finish(hanging).await.unwrap();
+        let lingering = sleep(Duration::from_secs(9));
+        finish(hanging, lingering, hang_up.clone()).await.unwrap();
+        assert!(hang_up.is_cancelled());
         let failed = tasks.spawn(async { anyhow::bail!("no server") });
-        assert!(finish(failed).await.is_err());
+        assert!(
+            finish(failed, sleep(Duration::ZERO), hang_up)
+                .await
+                .is_err()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_that_end_in_time_are_not_cut_off() {
+        let hang_up = CancellationToken::new();
+        let answering = TaskTracker::new().spawn(async {
+            sleep(Duration::from_secs(3)).await;
+            Ok(())
+        });
+        let lingering = sleep(Duration::from_secs(9));
+        finish(answering, lingering, hang_up.clone()).await.unwrap();
+        assert!(!hang_up.is_cancelled());
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use runloom_core::clock::{Clock, SystemClock};
 use runloom_core::database::Database;
 use runloom_sqlite::{Config, Location, Sqlite};
 
-use crate::cli::Dev;
+use crate::cli::{EmbeddedArgs, WorkerArgs};
 
 /// Everything that the roles share.
 pub(crate) struct Backends {
@@ -18,18 +18,25 @@ pub(crate) struct Backends {
     pub(crate) notifier: Arc<dyn Notifier>,
     pub(crate) events: Arc<dyn EventLog>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Where everything is kept, for people.
+    pub(crate) place: String,
 }
 
 /// The embedded backends: SQLite, and a bus inside this process.
-pub(crate) async fn embedded(dev: &Dev) -> anyhow::Result<Backends> {
+pub(crate) async fn embedded(
+    store: &EmbeddedArgs,
+    worker: &WorkerArgs,
+) -> anyhow::Result<Backends> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let location = if dev.memory {
-        Location::Memory
+    let (location, place) = if store.memory {
+        (Location::Memory, "in memory, gone at the end".to_owned())
     } else {
-        Location::Folder(dev.data.clone())
+        let folder = std::path::absolute(&store.data).unwrap_or_else(|_| store.data.clone());
+        let place = folder.display().to_string();
+        (Location::Folder(store.data.clone()), place)
     };
     let config = Config {
-        max_attempts: dev.worker.max_attempts.get(),
+        max_attempts: worker.max_attempts.get(),
         ..Config::default()
     };
     let database = Sqlite::open(location, clock.clone(), config);
@@ -37,8 +44,9 @@ pub(crate) async fn embedded(dev: &Dev) -> anyhow::Result<Backends> {
     Ok(Backends {
         database: Arc::new(database),
         notifier: Arc::new(LocalNotifier::new()),
-        events: Arc::new(event_log(dev.gateway.stream_ttl)),
+        events: Arc::new(event_log(store.stream_ttl)),
         clock,
+        place,
     })
 }
 

@@ -1,0 +1,86 @@
+//! The command line: flags, their environment names, and what they mean.
+
+mod backends;
+mod gateway;
+mod graphs;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use backends::EmbeddedArgs;
+pub(crate) use gateway::{GatewayArgs, ListenArgs};
+pub(crate) use graphs::{GraphArgs, ModelArgs};
+pub(crate) use worker::{TimingArgs, WorkerArgs};
+
+/// Queue-based orchestrator for AI-agent runs.
+#[derive(Debug, Parser)]
+#[command(name = "runloom", version, about)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Which log lines to write, such as `info` or `runloom_worker=debug,info`.
+    #[arg(long, global = true, env = "RUNLOOM_LOG", default_value = "info")]
+    pub(crate) log: String,
+    /// How to write log lines.
+    #[arg(
+        long,
+        global = true,
+        env = "RUNLOOM_LOG_FORMAT",
+        default_value = "text"
+    )]
+    pub(crate) log_format: LogFormat,
+}
+
+/// The roles of the binary.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Gateway and worker in one process on an embedded database: no other server is needed.
+    Dev(Box<Dev>),
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Everything about `runloom dev`.
+#[derive(Debug, Args)]
+pub(crate) struct Dev {
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
+    #[command(flatten)]
+    pub(crate) store: EmbeddedArgs,
+    #[command(flatten)]
+    pub(crate) timing: TimingArgs,
+    #[command(flatten)]
+    pub(crate) worker: WorkerArgs,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgs,
+    #[command(flatten)]
+    pub(crate) graphs: GraphArgs,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// A lease: long enough that a renewal fits in, short enough that a lost worker is noticed.
+fn lease(text: &str) -> Result<Duration, String> {
+    let lease = seconds(text)?;
+    if (Duration::from_secs(1)..=Duration::from_hours(1)).contains(&lease) {
+        return Ok(lease);
+    }
+    Err("a lease lasts between 1 and 3600 seconds".to_owned())
+}
