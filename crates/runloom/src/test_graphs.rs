@@ -5,6 +5,7 @@ mod steps;
 mod streams;
 mod tools;
 mod trouble;
+mod witness;
 
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ pub(crate) fn all() -> Result<Vec<(String, CompiledGraph)>, BuildError> {
         ("retry", trouble::retry()),
         ("stubborn", trouble::stubborn()),
         ("sour", trouble::sour()),
+        ("witness", witness::witness()),
     ];
     graphs
         .into_iter()
@@ -111,6 +113,6 @@ mod tests {
         for (name, graph) in &graphs {
             assert_eq!(graph.messages_channel(), Some("messages"), "{name}");
         }
-        assert_eq!(graphs.len(), 17);
+        assert_eq!(graphs.len(), 18);
     }
 }
