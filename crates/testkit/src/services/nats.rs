@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::process::{Process, folder, free_port, until};
+use super::process::{Port, Process, folder, until};
 use super::{http, variable};
 
 /// Which server to run.
@@ -23,8 +23,10 @@ pub struct Server {
     process: Option<Process>,
     version: Version,
     name: String,
-    port: u16,
-    monitor: u16,
+    port: Port,
+    monitor: Port,
+    /// Where the others reach it, if it is one of a cluster.
+    route: Port,
     /// The arguments of every start.
     arguments: Vec<String>,
     folder: TempDir,
@@ -46,7 +48,7 @@ impl Server {
 
     /// Chooses what a server is started with.
     fn new(version: Version, name: &str, config: &str) -> Self {
-        let (folder, port, monitor) = (folder(None), free_port(), free_port());
+        let (folder, port, monitor) = (folder(None), Port::choose(), Port::choose());
         let file = folder.path().join("config");
         fs::write(&file, config).expect("the configuration");
         // Arguments win over the file.
@@ -62,6 +64,7 @@ impl Server {
             name,
             port,
             monitor,
+            route: Port::choose(),
             arguments,
             folder,
         }
@@ -113,7 +116,7 @@ impl Server {
 
     /// Stops it in its tracks: its connections stay open and nothing answers.
     pub fn pause(&self) {
-        self.running().signal(Signal::STOP);
+        self.running().pause();
     }
 
     /// Lets a paused server go on.
@@ -142,7 +145,7 @@ impl Server {
 
     async fn ready(&mut self) {
         let process = self.process.as_mut().expect("the server was launched");
-        let monitor = self.monitor;
+        let monitor = self.monitor.number();
         process
             .ready(async || http::get(monitor, "/healthz").await.is_some())
             .await;
@@ -150,7 +153,7 @@ impl Server {
 
     /// The name of the server that leads the cluster's `JetStream`, as far as this one knows.
     async fn known_leader(&self) -> Option<String> {
-        let page = http::get(self.monitor, "/jsz").await?;
+        let page = http::get(self.monitor.number(), "/jsz").await?;
         let page: serde_json::Value = serde_json::from_str(&page).ok()?;
         let leader = page["meta_cluster"]["leader"].as_str()?;
         (!leader.is_empty()).then(|| leader.to_owned())
@@ -173,18 +176,18 @@ impl Cluster {
     pub async fn start_with(version: Version, config: &str) -> Self {
         let names = ["n0", "n1", "n2"];
         let mut servers: Vec<Server> = names.map(|name| Server::new(version, name, config)).into();
-        let routes: Vec<String> = servers
-            .iter()
-            .map(|_| format!("nats://127.0.0.1:{}", free_port()))
-            .collect();
-        for (server, route) in servers.iter_mut().zip(&routes) {
+        let route = |server: &Server| format!("nats://127.0.0.1:{}", server.route);
+        let routes: Vec<String> = servers.iter().map(route).collect();
+        let routes = routes.join(",");
+        for server in &mut servers {
+            let own = route(server);
             let options = [
                 "--cluster_name",
                 "runloom",
                 "--cluster",
-                route,
+                &own,
                 "--routes",
-                &routes.join(","),
+                &routes,
             ];
             server.arguments.extend(options.map(str::to_owned));
         }

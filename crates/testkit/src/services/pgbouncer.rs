@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use super::process::{Process, User, folder, free_port};
+use super::process::{Port, Process, User, folder};
 use super::{postgres, variable};
 
 /// A `PgBouncer` before a Postgres of the test's own, in transaction mode, else as strict as its
 /// defaults: it refuses a client's start parameters that it does not know.
 pub struct Server {
     process: Process,
-    port: u16,
+    port: Port,
     user: Option<User>,
     folder: TempDir,
 }
@@ -28,7 +28,7 @@ impl Server {
     /// Like `start`, with further settings of the section `pgbouncer`.
     pub async fn start_with(postgres: &postgres::Server, settings: &[(&str, &str)]) -> Self {
         let user = User::unprivileged().await;
-        let (folder, port) = (folder(user), free_port());
+        let (folder, port) = (folder(user), Port::choose());
         let users = folder.path().join("users");
         fs::write(&users, "\"postgres\" \"\"\n").expect("the users");
         let mut config = format!(
@@ -71,7 +71,7 @@ impl Server {
     }
 
     async fn ready(&mut self) {
-        let port = self.port;
+        let port = self.port.number();
         let answers = async || TcpStream::connect(("127.0.0.1", port)).await.is_ok();
         self.process.ready(answers).await;
     }

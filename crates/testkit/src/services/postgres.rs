@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::process::{Process, User, folder, free_port, run, until};
+use super::process::{Port, Process, User, folder, run, until};
 use super::variable;
 
 /// How a server for tests differs from the default: small, and careless about the machine's own death.
@@ -24,7 +24,7 @@ const SETTINGS: &[(&str, &str)] = &[
 /// A Postgres of the test's own, on one loopback port for its whole life.
 pub struct Server {
     process: Option<Process>,
-    port: u16,
+    port: Port,
     /// The arguments of every start.
     arguments: Vec<String>,
     user: Option<User>,
@@ -59,7 +59,7 @@ impl Server {
 
     /// Chooses what a server is started with; its data are still missing.
     fn new(settings: &[(&str, &str)], user: Option<User>) -> Self {
-        let (folder, port) = (folder(user), free_port());
+        let (folder, port) = (folder(user), Port::choose());
         let data = folder.path().join("data");
         let mut arguments = vec![
             "-D".into(),
@@ -81,7 +81,7 @@ impl Server {
 
     /// The loopback port.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// The URL of the database `postgres`, as a superuser.

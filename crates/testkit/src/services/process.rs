@@ -1,8 +1,9 @@
 //! A server's process, its folder and its port.
 
-use std::fs::{File, Permissions};
+use std::fmt;
+use std::fs::{DirEntry, File, Permissions};
 use std::io;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
 /// How long anything here may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often a condition of another process is looked at.
 const GLANCE: Duration = Duration::from_millis(10);
@@ -66,6 +67,20 @@ impl Process {
         send(self.id(), signal);
     }
 
+    /// Stops all its threads. Returns when they stand still.
+    pub(super) fn pause(&self) {
+        self.signal(Signal::STOP);
+        let threads = format!("/proc/{}/task", self.id());
+        let moves = |thread: io::Result<DirEntry>| {
+            thread
+                .is_ok_and(|thread| !matches!(state(&thread.path()), None | Some('T' | 'Z' | 'X')))
+        };
+        // Each thread stops when it next comes by, which is a matter of a millisecond.
+        while std::fs::read_dir(&threads).is_ok_and(|mut all| all.any(moves)) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// kill -9. Returns when the process is gone.
     pub(super) fn kill(&mut self) {
         // Fails only if it has ended already.
@@ -76,7 +91,7 @@ impl Process {
     /// kill -9 of the process and all its children, as if their machine had lost its power.
     pub(super) fn kill_all(&mut self) {
         // While it is stopped it can have no new ones.
-        self.signal(Signal::STOP);
+        self.pause();
         let id = self.id();
         let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
         self.kill();
@@ -139,9 +154,14 @@ fn send(id: u32, signal: Signal) {
 
 /// Whether the process is there, and not only waits for its parent to hear of its end.
 fn executes(id: u32) -> bool {
-    let state = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    let state = state.rsplit(") ").next().unwrap_or_default();
-    !(state.is_empty() || state.starts_with(['Z', 'X']))
+    let state = state(&PathBuf::from(format!("/proc/{id}")));
+    !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// The letter for the state of a process or thread, by its folder in /proc; none if it is gone.
+fn state(folder: &Path) -> Option<char> {
+    let line = std::fs::read_to_string(folder.join("stat")).ok()?;
+    line.rsplit(") ").next()?.chars().next()
 }
 
 type Job = (Command, mpsc::Sender<io::Result<Child>>);
@@ -220,13 +240,35 @@ pub(super) fn folder(user: Option<User>) -> TempDir {
     folder
 }
 
-/// Chooses a free port below those of outgoing connections, so that none of them takes it while the
-/// server is down.
-pub(super) fn free_port() -> u16 {
-    loop {
-        let port = rand::random_range(10_000..32_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
+/// A TCP port of the loopback that nobody else takes, also while the server is down.
+pub(super) struct Port {
+    number: u16,
+    /// The UDP port of the same number, which keeps other tests away.
+    _claim: UdpSocket,
+}
+
+impl Port {
+    /// Chooses a free one below those of outgoing connections.
+    pub(super) fn choose() -> Self {
+        loop {
+            let number = rand::random_range(10_000..32_000);
+            let address = (Ipv4Addr::LOCALHOST, number);
+            if let (Ok(claim), Ok(_)) = (UdpSocket::bind(address), TcpListener::bind(address)) {
+                return Self {
+                    number,
+                    _claim: claim,
+                };
+            }
         }
+    }
+
+    pub(super) fn number(&self) -> u16 {
+        self.number
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.number.fmt(f)
     }
 }
