@@ -1,0 +1,223 @@
+//! Checkpoints, channel values and pending writes, as they are asked for.
+
+use async_trait::async_trait;
+use runloom_core::checkpoint::{CheckpointQuery, CheckpointTuple, NewCheckpoint, NewWrites};
+use runloom_core::database::{Checkpoints, DatabaseError, Guard};
+use runloom_core::ids::{CheckpointId, RunId, ThreadId};
+use runloom_core::json::JsonMap;
+use runloom_core::lease::Fence;
+use runloom_core::search::map_contains;
+use runloom_core::state::Head;
+use sqlx::types::Json;
+
+use crate::connections::Change;
+use crate::error::Result;
+use crate::session::Session;
+use crate::shelf::{self, Author};
+use crate::{Postgres, runs, threads};
+
+#[async_trait]
+impl Checkpoints for Postgres {
+    async fn put_checkpoints(
+        &self,
+        thread: ThreadId,
+        guard: Guard,
+        checkpoints: Vec<NewCheckpoint>,
+        writes: Vec<NewWrites>,
+    ) -> Result<(), DatabaseError> {
+        match guard {
+            Guard::Attempt(fence, run) => {
+                self.put_held(thread, (fence, run), &checkpoints, &writes)
+                    .await
+            }
+            Guard::Idle { seen, head } => {
+                let mut change = self.change().await?;
+                put_idle(&mut change, thread, seen, head, &checkpoints, &writes).await?;
+                Ok(change.commit().await?)
+            }
+        }
+    }
+
+    async fn checkpoint(
+        &self,
+        thread: ThreadId,
+        ns: &str,
+        id: Option<&CheckpointId>,
+    ) -> Result<Option<CheckpointTuple>, DatabaseError> {
+        if [ns].into_iter().chain(id.map(|id| &*id.0)).any(is_nowhere) {
+            return Ok(None);
+        }
+        let mut reader = self.reader().await?;
+        let keys = [(ns.to_owned(), id.map(|id| id.0.clone()))];
+        Ok(shelf::tuples(&mut reader, thread, &keys).await?.pop())
+    }
+
+    async fn checkpoints(
+        &self,
+        thread: ThreadId,
+        query: CheckpointQuery,
+    ) -> Result<Vec<CheckpointTuple>, DatabaseError> {
+        let mut moment = self.moment().await?;
+        Ok(list(&mut moment, thread, &query).await?)
+    }
+}
+
+/// Whether no column can hold this text: Postgres' texts have no zero.
+fn is_nowhere(text: &str) -> bool {
+    text.contains('\0')
+}
+
+impl Postgres {
+    /// Stores what an attempt made, if it still holds the thread: one statement, which sees to that
+    /// itself.
+    async fn put_held(
+        &self,
+        thread: ThreadId,
+        (fence, run): (Fence, RunId),
+        checkpoints: &[NewCheckpoint],
+        writes: &[NewWrites],
+    ) -> Result<(), DatabaseError> {
+        let mut session = self.statement().await?;
+        let author = Author {
+            run: Some(run),
+            fence: Some(fence),
+        };
+        if !shelf::put(&mut session, thread, author, checkpoints, writes).await? {
+            return Err(DatabaseError::Fenced);
+        }
+        Ok(session.commit().await?)
+    }
+}
+
+/// Stores what was made outside of any run, if the thread is as its maker saw it.
+async fn put_idle(
+    change: &mut Change,
+    thread: ThreadId,
+    seen: Option<CheckpointId>,
+    head: Head,
+    checkpoints: &[NewCheckpoint],
+    writes: &[NewWrites],
+) -> Result<()> {
+    let row = threads::lock(change, thread).await?;
+    let mut row = row.ok_or(DatabaseError::NotFound("thread"))?;
+    if runs::outlook(change, thread).await?.in_flight {
+        return Err(DatabaseError::Busy.into());
+    }
+    if latest(change, thread).await? != seen {
+        return Err(DatabaseError::Changed.into());
+    }
+    let author = Author {
+        run: None,
+        fence: None,
+    };
+    shelf::put(change, thread, author, checkpoints, writes).await?;
+    row.apply_head(head);
+    row.note_end(false, None, change.now);
+    row.refresh(false, change.now);
+    threads::store(change, &row).await?;
+    threads::store_values(change, &row).await
+}
+
+/// Stores pending writes of a run, whose thread is locked.
+pub(crate) async fn put_writes(
+    change: &mut Change,
+    thread: ThreadId,
+    run: Option<RunId>,
+    new: &NewWrites,
+) -> Result<()> {
+    let author = Author { run, fence: None };
+    shelf::put(change, thread, author, &[], std::slice::from_ref(new)).await?;
+    Ok(())
+}
+
+/// The latest checkpoint of the root graph.
+async fn latest(change: &mut Change, thread: ThreadId) -> Result<Option<CheckpointId>> {
+    let latest = sqlx::query_scalar!(
+        "select id from checkpoints where thread_id = $1 and ns = '' order by id desc limit 1",
+        thread.0
+    );
+    let latest = latest.fetch_optional(&mut **change).await?;
+    Ok(latest.map(CheckpointId))
+}
+
+/// What is looked at of a checkpoint before it is read.
+struct Candidate {
+    ns: String,
+    id: String,
+    metadata: Json<JsonMap>,
+}
+
+/// How many checkpoints are looked at in one go.
+const PAGE: u32 = 256;
+
+async fn list(
+    moment: &mut Session,
+    thread: ThreadId,
+    query: &CheckpointQuery,
+) -> Result<Vec<CheckpointTuple>> {
+    let asked = [query.ns.as_deref(), query.before.as_ref().map(|id| &*id.0)];
+    if asked.into_iter().flatten().any(is_nowhere) {
+        return Ok(Vec::new());
+    }
+    let limit = query.limit.map_or(usize::MAX, |limit| limit as usize);
+    let mut found = Vec::new();
+    let mut offset = 0;
+    while found.len() < limit {
+        let rows = page(moment, thread, query, offset).await?;
+        let is_last = rows.len() < PAGE as usize;
+        let matching = rows.into_iter();
+        let matching = matching.filter(|row| map_contains(&row.metadata, &query.metadata));
+        let keys = matching.take(limit - found.len());
+        let keys: Vec<_> = keys.map(|row| (row.ns, Some(row.id))).collect();
+        found.extend(shelf::tuples(moment, thread, &keys).await?);
+        if is_last {
+            break;
+        }
+        offset += PAGE;
+    }
+    Ok(found)
+}
+
+async fn page(
+    moment: &mut Session,
+    thread: ThreadId,
+    query: &CheckpointQuery,
+    offset: u32,
+) -> Result<Vec<Candidate>> {
+    let before = query.before.as_ref().map(|id| &*id.0);
+    let limit = query.limit.filter(|_| query.metadata.is_empty());
+    let limit = limit.unwrap_or(PAGE).min(PAGE);
+    // Two statements, so that each can walk its index from the end.
+    let rows = match &query.ns {
+        Some(ns) => {
+            sqlx::query_as!(
+                Candidate,
+                "select ns, id, metadata from checkpoints
+                where thread_id = $1 and ns = $2 and ($3::text is null or id < $3)
+                order by id desc limit $4 offset $5",
+                thread.0,
+                ns,
+                before,
+                i64::from(limit),
+                i64::from(offset)
+            )
+            .fetch_all(moment)
+            .await?
+        }
+        None => {
+            sqlx::query_as!(
+                Candidate,
+                "select ns, id, metadata from checkpoints
+                where thread_id = $1 and ($2::text is null or id < $2)
+                order by id desc, ns limit $3 offset $4",
+                thread.0,
+                before,
+                i64::from(limit),
+                i64::from(offset)
+            )
+            .fetch_all(moment)
+            .await?
+        }
+    };
+    Ok(rows)
+}
