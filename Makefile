@@ -1,7 +1,7 @@
 # `make` prints the targets. Everything runs from a fresh checkout with Rust, Python and Node.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build check fmt test test-rust test-clients services races bench sql doc clean
+.PHONY: help run build check fmt test test-rust test-clients services races protocol bench sql doc clean
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -34,6 +34,9 @@ services: ## Private Postgres and NATS servers until Ctrl-C; prints the variable
 
 races: ## The races again with more seeds: make races SEEDS=10000, or one: make races SEED=7
 	RUNLOOM_SEEDS=$(or $(SEEDS),5000) RUNLOOM_SEED=$(SEED) cargo test --release -p runloom-tests --test races -- --nocapture
+
+protocol: ## The model of the coordination protocol, large: minutes, prints states and depths as a table
+	cargo test --release -p runloom-tests --test protocol -- --include-ignored --nocapture --test-threads 1
 
 bench: build ## A first look at speed and memory, printed as a table
 	cargo run --release --quiet -p runloom-bench -- --bin target/release/runloom
