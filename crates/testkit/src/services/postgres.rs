@@ -169,7 +169,8 @@ impl Server {
         self.set("synchronous_standby_names", &format!("'\"{name}\"'"))
             .await;
         let follows = format!(
-            "SELECT count(*) FROM pg_stat_replication WHERE application_name = '{name}' AND sync_state = 'sync'"
+            "SELECT count(*) FROM pg_stat_replication \
+             WHERE application_name = '{name}' AND sync_state = 'sync'"
         );
         until("the standby to follow", async || {
             self.sql(&follows).await == "1"
