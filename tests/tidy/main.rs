@@ -3,6 +3,7 @@
 
 mod diagram;
 mod layout;
+mod metrics;
 mod size;
 
 use std::path::{Path, PathBuf};

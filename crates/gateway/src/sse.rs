@@ -86,9 +86,12 @@ impl Open {
                 // A stream that never pauses must not keep heartbeats back.
                 biased;
                 () = self.stop.cancelled() => {
-                    // Clients see no end of the run and go on at another gateway.
+                    // Clients see no end of the run and go on at another gateway. No `retry` field
+                    // says so: the published clients take one for an event.
                     self.attendance.excused();
-                    return None;
+                    let note = comment("the server stops; go on elsewhere");
+                    self.rest = Some(vec![note].into_iter());
+                    continue;
                 }
                 _ = self.heartbeat.tick() => return Some(HEARTBEAT),
                 step = self.reader.next() => step,

@@ -14,21 +14,26 @@ use crate::Gateway;
 /// How often the database is asked whether a run is over while no hint says so. Hints may be lost.
 pub(crate) const RECHECK: Duration = Duration::from_secs(3);
 
+/// How often it is asked where there are no hints at all, as the bus is out of reach.
+const WITHOUT_HINTS: Duration = Duration::from_millis(500);
+
 /// Watches for the end of one run. Made before the run can end, it misses nothing.
 pub(crate) struct Watch {
     gateway: Gateway,
     thread: ThreadId,
     run: RunId,
     changes: BoxStream<'static, RunChange>,
+    recheck: Duration,
 }
 
 impl Watch {
     pub(crate) async fn new(gateway: &Gateway, thread: ThreadId, run: RunId) -> Self {
-        let changes = match gateway.ports.notifier.changes(thread).await {
-            Ok(changes) => changes.chain(stream::pending()).boxed(),
+        let changes = gateway.ports.notifier.changes(thread).await;
+        let (changes, recheck) = match changes {
+            Ok(changes) => (changes.chain(stream::pending()).boxed(), RECHECK),
             Err(error) => {
                 tracing::debug!(%error, run.id = %run, "no hints; the database is asked");
-                stream::pending().boxed()
+                (stream::pending().boxed(), WITHOUT_HINTS)
             }
         };
         Self {
@@ -36,6 +41,7 @@ impl Watch {
             thread,
             run,
             changes,
+            recheck,
         }
     }
 
@@ -76,7 +82,7 @@ impl Watch {
             end.filter(|change| std::future::ready(change.run_id == self.run && change.is_end()));
         tokio::select! {
             _ = end.next() => {}
-            () = sleep(RECHECK) => {}
+            () = sleep(self.recheck) => {}
         }
     }
 }

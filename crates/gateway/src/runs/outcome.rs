@@ -1,5 +1,6 @@
 //! What waiting for a run is answered with.
 
+use runloom_core::database::DatabaseError;
 use runloom_core::ids::ThreadId;
 use runloom_core::json::Json;
 use runloom_core::run::{Run, RunError, RunStatus};
@@ -27,23 +28,24 @@ pub(super) fn failure(error: &RunError) -> Json {
 impl Gateway {
     /// What a run that is over leaves to those who waited for it: its own output, not what the
     /// thread holds by now. A run without any, or that is gone, leaves the thread's values.
-    pub(super) async fn outcome(&self, thread: ThreadId, run: Option<Run>) -> Json {
+    pub(super) async fn outcome(
+        &self,
+        thread: ThreadId,
+        run: Option<Run>,
+    ) -> Result<Json, DatabaseError> {
         if let Some(run) = run {
             if matches!(run.status, RunStatus::Error | RunStatus::Timeout) {
                 let error = run.error.unwrap_or_else(|| {
                     RunError::new("RunFailed", format!("the run ended as {}", run.status))
                 });
-                return failure(&error);
+                return Ok(failure(&error));
             }
             if let Some(output) = run.output.filter(|output| !output.is_null()) {
-                return output;
+                return Ok(output);
             }
         }
-        let thread = self.database().thread(thread).await;
-        let thread = thread.inspect_err(|error| {
-            tracing::warn!(%error, "a run's answer is empty, as its thread cannot be read");
-        });
-        let values = thread.ok().flatten().and_then(|thread| thread.values);
-        values.unwrap_or_else(|| Json::from_value(&json!({})))
+        let values = self.database().thread(thread).await?;
+        let values = values.and_then(|thread| thread.values);
+        Ok(values.unwrap_or_else(|| Json::from_value(&json!({}))))
     }
 }

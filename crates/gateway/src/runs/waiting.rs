@@ -11,13 +11,14 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
 use runloom_core::json::Json;
-use tokio::time::Interval;
+use runloom_core::run::Run;
+use tokio::time::{Interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::attendance::Attendance;
 use crate::Gateway;
 use crate::sse::ticks;
-use crate::wait::Watch;
+use crate::wait::{RECHECK, Watch};
 
 type Answer = Pin<Box<dyn Future<Output = Json> + Send>>;
 
@@ -26,7 +27,7 @@ pub(super) fn for_run(mut watch: Watch, attendance: Attendance) -> Response {
     let gateway = watch.gateway().clone();
     let answer = async move {
         let run = watch.end().await;
-        watch.gateway().outcome(watch.thread(), run).await
+        outcome(watch, run).await
     };
     respond(&gateway, Box::pin(answer), attendance)
 }
@@ -36,9 +37,20 @@ pub(super) fn for_new_run(mut watch: Watch, attendance: Attendance) -> Response 
     let gateway = watch.gateway().clone();
     let answer = async move {
         let run = watch.end_of_new().await;
-        watch.gateway().outcome(watch.thread(), run).await
+        outcome(watch, run).await
     };
     respond(&gateway, Box::pin(answer), attendance)
+}
+
+/// What the run leaves, as soon as it can be read: the response has begun, so it cannot be refused.
+async fn outcome(watch: Watch, run: Option<Run>) -> Json {
+    loop {
+        match watch.gateway().outcome(watch.thread(), run.clone()).await {
+            Ok(answer) => return answer,
+            Err(error) => tracing::warn!(%error, "cannot read what a run left; trying again"),
+        }
+        sleep(RECHECK).await;
+    }
 }
 
 /// An answer that is there already.

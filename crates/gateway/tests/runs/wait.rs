@@ -160,7 +160,10 @@ async fn a_server_that_stops_breaks_off_so_that_the_client_joins_elsewhere() {
         .await;
     server.stop.cancel();
     assert!(waiting.breaks_off().await);
-    assert_eq!(stream.rest().await, "");
+    assert_eq!(
+        stream.rest().await,
+        ": the server stops; go on elsewhere\r\n\r\n"
+    );
     drop((waiting, stream));
     server.drain().await;
     let run = attempt.run().id;
