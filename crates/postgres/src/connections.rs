@@ -67,6 +67,11 @@ impl Connections {
         self.begin(BEGIN).await
     }
 
+    /// A transaction that may take as long as it needs.
+    pub(crate) async fn migration(&self) -> Result<Session> {
+        self.begin("begin").await
+    }
+
     async fn begin(&self, statement: &'static str) -> Result<Session> {
         let transaction = self.pool.begin_with(statement).await?;
         Ok(Session::transaction(transaction, self.prepared))
@@ -118,6 +123,11 @@ impl Change {
             }
         };
         Ok(())
+    }
+
+    /// Whether it happens by a clock that was handed in.
+    pub(crate) fn has_own_clock(&self) -> bool {
+        self.clock.is_some()
     }
 
     /// Makes it durable and visible.

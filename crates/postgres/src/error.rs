@@ -2,7 +2,6 @@
 
 use runloom_core::database::DatabaseError;
 use runloom_core::run::IllegalTransition;
-use sqlx::migrate::MigrateError;
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -109,22 +108,6 @@ impl From<Error> for DatabaseError {
 impl From<Error> for OpenError {
     fn from(error: Error) -> Self {
         Self::Database(error.into())
-    }
-}
-
-/// A failed migration, by what the user can do about it.
-pub(crate) fn of_migration(error: MigrateError, known: i64) -> OpenError {
-    match error {
-        MigrateError::VersionMissing(found) if found > known => {
-            OpenError::NewerSchema { found, known }
-        }
-        MigrateError::VersionMissing(version) | MigrateError::VersionMismatch(version) => {
-            OpenError::ForeignSchema { version }
-        }
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-            Error::Sql(error).into()
-        }
-        other => DatabaseError::Internal(other.to_string()).into(),
     }
 }
 

@@ -13,17 +13,32 @@
 //! lends connections for a transaction at a time (`PgBouncer` in `transaction` mode) must know
 //! prepared statements, or be told apart with [`Config::prepared`].
 
+mod assistants;
+mod attempts;
+mod checkpoints;
 mod connections;
 mod convert;
 mod error;
+mod items;
+mod json;
+mod namespace;
+mod outbox;
+mod queue;
+mod rollback;
 mod rows;
 mod runs;
+mod schema;
+mod search;
 mod session;
+mod shelf;
+mod stops;
+mod sweep;
 mod threads;
 
 use std::str::FromStr;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use runloom_core::clock::Clock;
 use runloom_core::run::MAX_ATTEMPTS;
 use sqlx::postgres::PgConnectOptions;
@@ -33,6 +48,9 @@ use crate::error::Result;
 use crate::session::Session;
 
 pub use crate::error::OpenError;
+
+/// How often something is tried that others can overtake.
+const TRIES: u32 = 8;
 
 /// What can be chosen about a database.
 #[derive(Clone)]
@@ -95,6 +113,20 @@ impl Postgres {
     /// A connection to read several things from as they are at one moment.
     async fn moment(&self) -> Result<Session> {
         self.connections.moment().await
+    }
+
+    /// A session for a single statement that changes something, to be committed.
+    async fn statement(&self) -> Result<Session> {
+        if self.config.prepared {
+            return self.connections.single().await;
+        }
+        self.connections.change().await
+    }
+
+    /// The time by the clock that was handed in; none where statements ask the database's own.
+    fn set_time(&self) -> Option<DateTime<Utc>> {
+        let clock = self.config.clock.as_ref();
+        clock.map(|clock| convert::whole_micros(clock.now()))
     }
 
     /// Begins a change. It happens now; where it concerns a thread, when the thread is locked.

@@ -248,6 +248,9 @@ struct TupleColumns {
 /// The checkpoints named by namespace and id, or the latest of a namespace, in the order of `keys`,
 /// with their values and pending writes, all as they are at one moment. What is not there is left
 /// out.
+///
+/// There is one value of a version. To say so to Postgres (`limit 1`) keeps it from reading all that
+/// the thread ever had in order to pick a few.
 pub(crate) async fn tuples(
     db: &mut Session,
     thread: ThreadId,
@@ -280,8 +283,12 @@ pub(crate) async fn tuples(
                 coalesce(array_agg(b.kind), '{}') as kinds,
                 coalesce(array_agg(b.data), '{}') as data
             from json_each_text(c.versions) version
-            join channel_blobs b on b.thread_id = $1 and b.ns = c.ns
-                and b.channel = version.key and b.version = version.value
+            cross join lateral (
+                select * from channel_blobs
+                where thread_id = $1 and ns = c.ns and channel = version.key
+                    and version = version.value
+                limit 1
+            ) b
         ) v
         cross join lateral (
             select coalesce(array_agg(task_id), '{}') as tasks,

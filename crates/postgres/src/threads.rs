@@ -1,12 +1,109 @@
-//! Threads: their rows and their locks.
+//! Threads: their locks, their rows, and what clients do with them.
 
+use async_trait::async_trait;
+use runloom_core::admission::{InFlight, Origin, stop};
+use runloom_core::database::{DatabaseError, ThreadDeletion, ThreadPatch, Threads};
+use runloom_core::effects::Effects;
 use runloom_core::ids::ThreadId;
-use sqlx::types::{Json, Text};
+use runloom_core::run::CancelAction;
+use runloom_core::search::{Page, SortOrder, ThreadFilter, ThreadSort};
+use runloom_core::thread::{IfExists, NewThread, Thread};
+use sqlx::types::Text;
 
 use crate::connections::Change;
 use crate::error::Result;
+use crate::json::AsJson;
 use crate::rows::{ThreadColumns, ThreadRow};
+use crate::runs::Outlook;
 use crate::session::Session;
+use crate::stops::{Asker, carry_out};
+use crate::{Postgres, TRIES, runs, search};
+
+#[async_trait]
+impl Threads for Postgres {
+    async fn create_thread(&self, new: NewThread) -> Result<Thread, DatabaseError> {
+        for _ in 0..TRIES {
+            let mut change = self.change().await?;
+            let row = ThreadRow::new(new.id, new.metadata.clone(), change.now);
+            if insert(&mut change, &row).await? {
+                change.commit().await?;
+                return Ok(row.thread);
+            }
+            if new.if_exists == IfExists::Raise {
+                return Err(DatabaseError::Exists("thread"));
+            }
+            if let Some(row) = load_whole(&mut change, new.id).await? {
+                return Ok(row.thread);
+            }
+        }
+        let text = "the thread was made and deleted again and again";
+        Err(DatabaseError::Unavailable(text.to_owned()))
+    }
+
+    async fn thread(&self, id: ThreadId) -> Result<Option<Thread>, DatabaseError> {
+        let mut reader = self.reader().await?;
+        Ok(load_whole(&mut reader, id).await?.map(|row| row.thread))
+    }
+
+    async fn patch_thread(
+        &self,
+        id: ThreadId,
+        patch: ThreadPatch,
+    ) -> Result<Thread, DatabaseError> {
+        let mut change = self.change().await?;
+        lock(&mut change, id).await?;
+        let row = load_whole(&mut change, id).await?;
+        let mut row = row.ok_or(DatabaseError::NotFound("thread"))?;
+        row.thread.metadata.extend(patch.metadata);
+        row.thread.updated_at = change.now;
+        store(&mut change, &row).await?;
+        change.commit().await?;
+        Ok(row.thread)
+    }
+
+    async fn delete_thread(&self, id: ThreadId) -> Result<ThreadDeletion, DatabaseError> {
+        let mut change = self.change().await?;
+        let deletion = delete(&mut change, id).await?;
+        change.commit().await?;
+        Ok(deletion)
+    }
+
+    async fn search_threads(
+        &self,
+        filter: &ThreadFilter,
+        sort: (ThreadSort, SortOrder),
+        page: Page,
+    ) -> Result<Vec<Thread>, DatabaseError> {
+        let mut reader = self.reader().await?;
+        let ids = search::threads(&mut reader, filter, sort, page).await?;
+        Ok(load_many(&mut reader, &ids).await?)
+    }
+
+    async fn count_threads(&self, filter: &ThreadFilter) -> Result<u64, DatabaseError> {
+        let mut reader = self.reader().await?;
+        Ok(search::count_threads(&mut reader, filter).await?)
+    }
+
+    async fn copy_thread(&self, from: ThreadId, to: ThreadId) -> Result<Thread, DatabaseError> {
+        let mut change = self.change().await?;
+        lock_shared(&mut change, from).await?;
+        let source = load_whole(&mut change, from).await?;
+        let source = source.ok_or(DatabaseError::NotFound("thread"))?;
+        let mut row = ThreadRow::new(to, source.thread.metadata, change.now);
+        row.thread.config = source.thread.config;
+        row.thread.values = source.thread.values;
+        row.thread.interrupts = source.thread.interrupts;
+        row.unfinished = source.unfinished;
+        row.refresh(false, change.now);
+        if !insert(&mut change, &row).await? {
+            return Err(DatabaseError::Exists("thread"));
+        }
+        store_values(&mut change, &row).await?;
+        copy_state(&mut change, from, to).await?;
+        change.commit().await?;
+        Ok(row.thread)
+    }
+}
 
 /// Locks the thread, waiting for whoever has it, and reads it without its values; from then on the
 /// change happens now. The first step of every change of a thread or of its runs.
@@ -48,6 +145,21 @@ pub(crate) async fn load_whole(db: &mut Session, id: ThreadId) -> Result<Option<
     Ok(row.fetch_optional(db).await?.map(ThreadRow::from))
 }
 
+/// Those of the threads that are there, with their values, in the order of their ids in `ids`.
+async fn load_many(db: &mut Session, ids: &[ThreadId]) -> Result<Vec<Thread>> {
+    let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query_as!(
+        ThreadColumns,
+        r#"select t.*, v."values" as "values?", v.interrupts as "interrupts?"
+        from unnest($1::uuid[]) with ordinality as w (id, place)
+            join threads t on t.id = w.id left join thread_values v on v.thread_id = t.id
+        order by w.place"#,
+        &ids
+    );
+    let rows = rows.fetch_all(db).await?.into_iter();
+    Ok(rows.map(|row| ThreadRow::from(row).thread).collect())
+}
+
 /// Stores a thread that is not there. False if it is, with nothing changed.
 pub(crate) async fn insert(change: &mut Change, row: &ThreadRow) -> Result<bool> {
     let inserted = sqlx::query!(
@@ -59,8 +171,8 @@ pub(crate) async fn insert(change: &mut Change, row: &ThreadRow) -> Result<bool>
         row.thread.created_at,
         row.thread.updated_at,
         row.thread.state_updated_at,
-        Json(&row.thread.metadata) as _,
-        Json(&row.thread.config) as _,
+        AsJson(&row.thread.metadata) as _,
+        AsJson(&row.thread.config) as _,
         Text(row.thread.status) as _,
         row.failed,
         row.unfinished,
@@ -83,10 +195,10 @@ pub(crate) async fn store(change: &mut Change, row: &ThreadRow) -> Result<()> {
         row.thread.id.0,
         row.thread.updated_at,
         row.thread.state_updated_at,
-        Json(&row.thread.metadata) as _,
-        Json(&row.thread.config) as _,
+        AsJson(&row.thread.metadata) as _,
+        AsJson(&row.thread.config) as _,
         Text(row.thread.status) as _,
-        row.thread.error.as_ref().map(Json) as _,
+        row.thread.error.as_ref().map(AsJson) as _,
         row.failed,
         row.unfinished,
         row.at_rest_since,
@@ -114,8 +226,104 @@ pub(crate) async fn store_values(change: &mut Change, row: &ThreadRow) -> Result
         on conflict (thread_id) do update set
             "values" = excluded."values", interrupts = excluded.interrupts"#,
         row.thread.id.0,
-        Json(values) as _,
-        Json(&row.thread.interrupts) as _
+        AsJson(values) as _,
+        AsJson(&row.thread.interrupts) as _
+    )
+    .execute(&mut **change)
+    .await?;
+    Ok(())
+}
+
+/// Brings the thread's status up to date with its runs, asks for a wake-up if it is free and has a
+/// due run, and writes it: the last step of whatever changed a run of it.
+pub(crate) async fn finish(
+    change: &mut Change,
+    row: &mut ThreadRow,
+    effects: &mut Effects,
+) -> Result<()> {
+    let queue = runs::outlook(change, row.thread.id).await?;
+    finish_with(change, row, &queue, effects).await
+}
+
+/// The same, where it is known already what lies before the thread.
+pub(crate) async fn finish_with(
+    change: &mut Change,
+    row: &mut ThreadRow,
+    queue: &Outlook,
+    effects: &mut Effects,
+) -> Result<()> {
+    let now = change.now;
+    row.refresh(queue.in_flight, now);
+    if queue.due && row.holder.is_none() {
+        row.hinted_at = now;
+        effects.wakes.push(row.thread.id);
+    }
+    store(change, row).await
+}
+
+async fn delete(change: &mut Change, id: ThreadId) -> Result<ThreadDeletion> {
+    let row = lock(change, id).await?;
+    let row = row.ok_or(DatabaseError::NotFound("thread"))?;
+    let in_flight = runs::in_flight(change, id).await?;
+    let mut effects = Effects::default();
+    for run in in_flight {
+        let stop = stop(
+            InFlight::of(&run.run),
+            CancelAction::Rollback,
+            Origin::Cancelled,
+        );
+        if let Some(stop) = stop {
+            effects.extend(carry_out(change, &row, run, stop, &Asker::default()).await?);
+        }
+    }
+    if row.holder.is_some() {
+        return Ok(ThreadDeletion::Stopping(effects));
+    }
+    remove(change, id).await?;
+    Ok(ThreadDeletion::Deleted(effects))
+}
+
+/// Deletes a thread with everything that belongs to it.
+pub(crate) async fn remove(change: &mut Change, id: ThreadId) -> Result<()> {
+    sqlx::query!("delete from threads where id = $1", id.0)
+        .execute(&mut **change)
+        .await?;
+    Ok(())
+}
+
+/// Copies checkpoints, values and pending writes; the latter in their order, which decides what
+/// hides what.
+async fn copy_state(change: &mut Change, from: ThreadId, to: ThreadId) -> Result<()> {
+    sqlx::query!(
+        "insert into checkpoints (
+            thread_id, ns, id, parent, run_id, metadata, head_kind, head, versions, created_at
+        )
+        select $2, ns, id, parent, run_id, metadata, head_kind, head, versions, created_at
+        from checkpoints where thread_id = $1",
+        from.0,
+        to.0
+    )
+    .execute(&mut **change)
+    .await?;
+    sqlx::query!(
+        "insert into channel_blobs (thread_id, ns, channel, version, run_id, kind, data)
+        select $2, ns, channel, version, run_id, kind, data
+        from channel_blobs where thread_id = $1",
+        from.0,
+        to.0
+    )
+    .execute(&mut **change)
+    .await?;
+    sqlx::query!(
+        "insert into pending_writes (
+            thread_id, ns, checkpoint_id, task_id, position, writer, run_id, task_path, channel,
+            kind, data
+        )
+        select $2, ns, checkpoint_id, task_id, position, writer, run_id, task_path, channel,
+            kind, data
+        from pending_writes where thread_id = $1 order by written",
+        from.0,
+        to.0
     )
     .execute(&mut **change)
     .await?;

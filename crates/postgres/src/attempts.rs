@@ -1,0 +1,260 @@
+//! What an attempt goes through: it is claimed, and it is settled by its worker or taken from a
+//! worker that is lost.
+
+use runloom_core::bus::RunChange;
+use runloom_core::database::{DatabaseError, Settled, Settlement, Transit};
+use runloom_core::effects::Effects;
+use runloom_core::ids::{ClaimId, WorkerId};
+use runloom_core::lease::{Claimed, Lease};
+use runloom_core::run::{CancelAction, RunError, RunStatus, Transition};
+use sqlx::types::Text;
+
+use crate::checkpoints::put_writes;
+use crate::connections::Change;
+use crate::convert::after;
+use crate::error::Result;
+use crate::queue::is_alive;
+use crate::rollback::discard;
+use crate::rows::{Holder, RunRow, ThreadRow};
+use crate::{runs, threads};
+
+/// How many settlements of a thread are remembered, so that they can be repeated.
+const REMEMBERED: i64 = 32;
+
+/// Claims the run of `thread` that is due, if one is. The thread is left to be stored.
+pub(crate) async fn claim_due(
+    change: &mut Change,
+    thread: &mut ThreadRow,
+    worker: WorkerId,
+    claim: ClaimId,
+) -> Result<Option<Claimed>> {
+    let now = change.now;
+    let Some(mut row) = runs::due(change, thread.thread.id).await? else {
+        return Ok(None);
+    };
+    row.apply(Transition::Claim, now)?;
+    row.run.attempt += 1;
+    row.run.worker_id = Some(worker);
+    runs::store(change, &row).await?;
+    Ok(Some(told(thread.hold(row.run.id, worker, claim, now), row)))
+}
+
+/// What the holder of a thread was told when it claimed.
+pub(crate) async fn claimed(change: &mut Change, holder: Holder) -> Result<Option<Claimed>> {
+    let row = runs::load(change, holder.run_id).await?;
+    Ok(row.map(|row| told(holder, row)))
+}
+
+fn told(holder: Holder, row: RunRow) -> Claimed {
+    Claimed {
+        lease: Lease {
+            run_id: row.run.id,
+            thread_id: row.run.thread_id,
+            worker_id: holder.worker_id,
+            fence: holder.fence,
+        },
+        run: row.run,
+        claimed_at: holder.claimed_at,
+    }
+}
+
+/// Ends an attempt as its worker says, and claims the next run if that is wanted.
+pub(crate) async fn settle(
+    change: &mut Change,
+    lease: &Lease,
+    settlement: Settlement,
+    next: Option<ClaimId>,
+) -> Result<Settled> {
+    let thread = threads::lock(change, lease.thread_id).await?;
+    let mut thread = thread.ok_or(DatabaseError::Fenced)?;
+    if !thread.is_held(lease.fence, lease.run_id) {
+        return repeat(change, lease, thread, next).await;
+    }
+    let row = runs::load(change, lease.run_id).await?;
+    let row = row.ok_or_else(|| DatabaseError::Internal("a held run is gone".to_owned()))?;
+    let mut settled = Settled {
+        effects: Effects::default(),
+        next: None,
+    };
+    thread.holder = None;
+    let status = leave(change, &mut thread, row, settlement, &mut settled.effects).await?;
+    remember(change, lease, status).await?;
+    let queue = runs::outlook(change, lease.thread_id).await?;
+    if let Some(claim) = next.filter(|_| queue.due)
+        && is_alive(change, lease.worker_id).await?
+    {
+        let claimed = claim_due(change, &mut thread, lease.worker_id, claim).await?;
+        settled
+            .effects
+            .changes
+            .extend(claimed.as_ref().map(started));
+        settled.next = claimed.map(Box::new);
+    }
+    threads::finish_with(change, &mut thread, &queue, &mut settled.effects).await?;
+    Ok(settled)
+}
+
+/// That a run was claimed.
+fn started(claimed: &Claimed) -> RunChange {
+    RunChange {
+        thread_id: claimed.lease.thread_id,
+        run_id: claimed.lease.run_id,
+        status: Some(RunStatus::Running),
+    }
+}
+
+/// Leaves the run of an attempt as the settlement says. Answers with its status, none if it was
+/// discarded.
+async fn leave(
+    change: &mut Change,
+    thread: &mut ThreadRow,
+    mut row: RunRow,
+    settlement: Settlement,
+    effects: &mut Effects,
+) -> Result<Option<RunStatus>> {
+    let now = change.now;
+    if row.run.cancel == Some(CancelAction::Rollback) {
+        discard(change, &row).await?;
+        effects.changes.push(row.told_gone());
+        return Ok(None);
+    }
+    let (transition, error) = match settlement.transit {
+        Transit::HandBack => {
+            row.handed_back += 1;
+            (Transition::Release, None)
+        }
+        Transit::Retry(delay, _) if row.has_attempts_left(change.max_attempts) => {
+            row.not_before = after(now, delay);
+            (Transition::Release, None)
+        }
+        Transit::Succeed => (Transition::Succeed, None),
+        Transit::Interrupt => (Transition::Interrupt, None),
+        Transit::TimeOut(error) => (Transition::TimeOut, Some(error)),
+        Transit::Fail(error) | Transit::Retry(_, error) => (Transition::Fail, Some(error)),
+    };
+    if transition == Transition::Release {
+        row.apply(transition, now)?;
+    } else {
+        if let Some(residue) = &settlement.residue {
+            put_writes(change, row.run.thread_id, Some(row.run.id), residue).await?;
+        }
+        if let Some(head) = settlement.head {
+            thread.apply_head(head);
+            threads::store_values(change, thread).await?;
+        }
+        row.run.output = settlement.output;
+        row.run.interrupted_output = settlement.interrupted_output;
+        end(thread, &mut row, transition, error, change)?;
+    }
+    runs::store(change, &row).await?;
+    effects.changes.push(row.told());
+    Ok(Some(row.run.status))
+}
+
+/// Ends a run that a worker held, in any way but rollback.
+fn end(
+    thread: &mut ThreadRow,
+    row: &mut RunRow,
+    transition: Transition,
+    error: Option<RunError>,
+    change: &Change,
+) -> Result<()> {
+    let failed = matches!(transition, Transition::Fail | Transition::TimeOut);
+    thread.note_end(failed, error.clone(), change.now);
+    row.apply(transition, change.now)?;
+    row.run.error = error;
+    Ok(())
+}
+
+/// Frees a thread whose worker is lost.
+pub(crate) async fn reap(
+    change: &mut Change,
+    thread: &mut ThreadRow,
+    effects: &mut Effects,
+) -> Result<()> {
+    let Some(holder) = thread.holder.take() else {
+        return Ok(());
+    };
+    let row = runs::load(change, holder.run_id).await?;
+    let mut row = row.ok_or_else(|| DatabaseError::Internal("a held run is gone".to_owned()))?;
+    match row.run.cancel {
+        Some(CancelAction::Rollback) => {
+            discard(change, &row).await?;
+            effects.changes.push(row.told_gone());
+            return threads::finish(change, thread, effects).await;
+        }
+        // A run that was to be interrupted, too, goes to another worker: what the lost one left
+        // must be mended, and its input must not be lost.
+        _ if row.has_attempts_left(change.max_attempts) => {
+            row.apply(Transition::Release, change.now)?;
+        }
+        Some(CancelAction::Interrupt) => {
+            end(thread, &mut row, Transition::Interrupt, None, change)?;
+        }
+        None => {
+            let error = Some(RunError::worker_lost());
+            end(thread, &mut row, Transition::Fail, error, change)?;
+        }
+    }
+    runs::store(change, &row).await?;
+    effects.changes.push(row.told());
+    threads::finish(change, thread, effects).await
+}
+
+/// Remembers how an attempt left its run.
+async fn remember(change: &mut Change, lease: &Lease, status: Option<RunStatus>) -> Result<()> {
+    sqlx::query!(
+        "insert into settlements (thread_id, slot, epoch, claim, run_id, status)
+        values ($1, $2, $3, $4, $5, $6)
+        on conflict (thread_id, slot) do update set
+            epoch = excluded.epoch, claim = excluded.claim, run_id = excluded.run_id,
+            status = excluded.status",
+        lease.thread_id.0,
+        lease.fence.epoch % REMEMBERED,
+        lease.fence.epoch,
+        lease.fence.claim.0,
+        lease.run_id.0,
+        status.map(Text) as _
+    )
+    .execute(&mut **change)
+    .await?;
+    Ok(())
+}
+
+/// The answer to a settlement that was made already: the same, as far as it still holds.
+async fn repeat(
+    change: &mut Change,
+    lease: &Lease,
+    mut thread: ThreadRow,
+    next: Option<ClaimId>,
+) -> Result<Settled> {
+    let past = sqlx::query!(
+        "select run_id, status from settlements
+        where thread_id = $1 and slot = $2 and epoch = $3 and claim = $4",
+        lease.thread_id.0,
+        lease.fence.epoch % REMEMBERED,
+        lease.fence.epoch,
+        lease.fence.claim.0
+    );
+    let past = past.fetch_optional(&mut **change).await?;
+    let past = past.ok_or(DatabaseError::Fenced)?;
+    let mut effects = Effects::default();
+    effects.changes.push(RunChange {
+        thread_id: lease.thread_id,
+        run_id: past.run_id.into(),
+        status: past.status.map(|status| status.0),
+    });
+    let adopted = thread
+        .holder
+        .filter(|holder| Some(holder.fence.claim) == next);
+    let next = match adopted {
+        Some(holder) => claimed(change, holder).await?,
+        None => None,
+    };
+    effects.changes.extend(next.as_ref().map(started));
+    threads::finish(change, &mut thread, &mut effects).await?;
+    Ok(Settled {
+        effects,
+        next: next.map(Box::new),
+    })
+}
