@@ -13,28 +13,38 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 /// Whoever makes the template has this lock.
 const LOCK: i64 = 0x7275_6e6c_6f6f_6d01;
 
-/// A migrated database that goes when it is dropped.
+/// The first of the locks that tests take on databases, one each.
+const FIRST_DATABASE: i64 = 0x7275_6e6c_6f6f_7000;
+
+/// A migrated, empty database that is the test's own until it is dropped. The next test takes it
+/// over: making and dropping one takes much longer than emptying it.
 pub(crate) struct Fresh {
-    name: String,
     /// Its address.
     pub(crate) url: String,
+    /// Holds the lock that says whose it is.
+    _owner: PgConnection,
 }
 
 impl Fresh {
-    /// A copy of a database that is migrated once for all tests.
     pub(crate) async fn new() -> Self {
-        let mut admin = admin().await;
-        let template = template(&mut admin).await;
-        let name = format!("test_{}", runloom_core::ids::RunId::new().0.simple());
-        execute(
-            &mut admin,
-            &format!("create database {name} template {template}"),
-        )
-        .await;
-        Self {
-            url: url_of(&name),
-            name,
+        let mut owner = admin().await;
+        let template = template(&mut owner).await;
+        let mut number = FIRST_DATABASE;
+        while !try_lock(&mut owner, number).await {
+            number += 1;
         }
+        let name = format!("{template}_{}", number - FIRST_DATABASE);
+        let url = url_of(&name);
+        if exists(&mut owner, &name).await {
+            empty(&url).await;
+        } else {
+            execute(
+                &mut owner,
+                &format!("create database {name} template {template}"),
+            )
+            .await;
+        }
+        Self { url, _owner: owner }
     }
 
     /// The crate's view of it.
@@ -48,23 +58,32 @@ impl Fresh {
     }
 }
 
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        let name = std::mem::take(&mut self.name);
-        // The test's own runtime cannot be waited for here.
-        let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            runtime.unwrap().block_on(async {
-                let mut admin = admin().await;
-                execute(&mut admin, &format!("drop database {name} with (force)")).await;
-            });
-        });
-        if !std::thread::panicking() {
-            dropped.join().unwrap();
-        }
-    }
+async fn try_lock(owner: &mut PgConnection, number: i64) -> bool {
+    let locked = sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(number);
+    locked.fetch_one(owner).await.unwrap()
+}
+
+async fn exists(admin: &mut PgConnection, name: &str) -> bool {
+    let found = sqlx::query("select 1 from pg_database where datname = $1").bind(name);
+    found.fetch_optional(admin).await.unwrap().is_some()
+}
+
+/// Empties all tables, once whatever the test before has left running there is ended.
+async fn empty(url: &str) {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let sql = "
+        select pg_terminate_backend(pid, 10000) from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid();
+        do $$
+        begin
+            execute (
+                select 'truncate ' || string_agg(quote_ident(tablename), ', ') || ' cascade'
+                from pg_tables where schemaname = 'public'
+                    and tablename not in ('_sqlx_migrations', 'outbox_relay')
+            );
+        end $$;
+        update outbox_relay set holder = null, until = '-infinity'";
+    execute(&mut connection, sql).await;
 }
 
 /// An empty database and the clock that it goes by.
@@ -98,8 +117,9 @@ fn url_of(name: &str) -> String {
 /// The name of the database that has this version's schema; made by whichever test comes first.
 async fn template(admin: &mut PgConnection) -> String {
     let steps = sqlx::migrate!("./migrations");
-    let newest = steps.iter().next_back().unwrap();
-    let mark = u64::from_be_bytes(newest.checksum[..8].try_into().unwrap());
+    let mark = steps.iter().fold(0, |mark, step| {
+        mark ^ u64::from_be_bytes(step.checksum[..8].try_into().unwrap())
+    });
     let name = format!("template_{mark:x}");
     if is_ready(admin, &name).await {
         return name;
@@ -123,10 +143,6 @@ async fn template(admin: &mut PgConnection) -> String {
 
 async fn is_ready(admin: &mut PgConnection, name: &str) -> bool {
     let found = sqlx::query("select 1 from pg_database where datname = $1 and datistemplate");
-    found
-        .bind(name)
-        .fetch_optional(admin)
-        .await
-        .unwrap()
-        .is_some()
+    let found = found.bind(name).fetch_optional(admin).await;
+    found.unwrap().is_some()
 }
