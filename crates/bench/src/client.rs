@@ -87,6 +87,21 @@ impl Client {
             .boxed())
     }
 
+    /// The events of a run from now on, to its end.
+    pub(crate) async fn join(
+        &self,
+        thread: &str,
+        run: &str,
+    ) -> anyhow::Result<BoxStream<'static, anyhow::Result<Event>>> {
+        let url = format!("{}/threads/{thread}/runs/{run}/stream", self.base);
+        let response = self.http.get(url).send().await?.error_for_status()?;
+        Ok(response
+            .bytes_stream()
+            .eventsource()
+            .map(|event| event.context("a broken stream"))
+            .boxed())
+    }
+
     /// The status of a run.
     pub(crate) async fn status(&self, thread: &str, run: &str) -> anyhow::Result<String> {
         let url = format!("{}/threads/{thread}/runs/{run}", self.base);

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures::StreamExt as _;
-use futures::future::try_join_all;
+use futures::future::{try_join, try_join_all};
+use tokio::time::sleep;
 
 use crate::client::Client;
 use crate::latency::Latency;
@@ -70,33 +71,71 @@ pub(crate) struct Interrupt {
     pub(crate) wrong: usize,
 }
 
-/// A run is interrupted by a second one while a node of it is busy: from sending the second request
-/// to the second run's first event, and to the first run being seen as interrupted.
-pub(crate) async fn interrupt(client: &Client, samples: usize) -> anyhow::Result<Interrupt> {
-    let (mut firsts, mut stops, mut wrong) = (Vec::new(), Vec::new(), 0);
-    for _ in 0..samples {
-        let thread = client.thread().await?;
-        let first = client.create(&thread, "slow").await?;
-        while client.status(&thread, &first).await? == "pending" {}
-        let began = Instant::now();
-        let mut events = client.stream(&thread, "echo", "interrupt").await?;
-        events
-            .next()
-            .await
-            .context("a stream has a first event")??;
-        firsts.push(began.elapsed());
-        loop {
-            match client.status(&thread, &first).await?.as_str() {
-                "running" => {}
-                "interrupted" => break stops.push(began.elapsed()),
-                _ => break wrong += 1,
-            }
+/// What one interrupt took.
+struct Sample {
+    first_event: Duration,
+    /// `None` if the first run did not end as interrupted.
+    stopped: Option<Duration>,
+}
+
+/// On `threads` threads at once, again and again until there are `samples`: a run is interrupted by a
+/// second one while a node of it is busy. From sending the second request to the second run's first
+/// event, and to the end of the first run's stream, which comes after its status is stored. The
+/// requests of a pair go to different servers, if there are several.
+pub(crate) async fn interrupt(
+    clients: &[Client],
+    threads: usize,
+    samples: usize,
+) -> anyhow::Result<Interrupt> {
+    let each = (0..threads).map(|number| async move {
+        let mut taken = Vec::new();
+        for turn in 0..samples.div_ceil(threads) {
+            let place = number + turn;
+            let first = &clients[place % clients.len()];
+            let second = &clients[(place + 1) % clients.len()];
+            // Not all at the same moment, neither in the node nor on the clock.
+            let lead = Duration::from_millis(20 + 37 * place as u64 % 150);
+            taken.push(interrupt_once(first, second, lead).await?);
         }
-        while events.next().await.transpose()?.is_some() {}
-    }
+        anyhow::Ok(taken)
+    });
+    let taken: Vec<_> = try_join_all(each).await?.into_iter().flatten().collect();
     Ok(Interrupt {
-        first_event: Latency::of(firsts),
-        stopped: Latency::of(stops),
-        wrong,
+        first_event: Latency::of(taken.iter().map(|sample| sample.first_event)),
+        stopped: Latency::of(taken.iter().filter_map(|sample| sample.stopped)),
+        wrong: taken
+            .iter()
+            .filter(|sample| sample.stopped.is_none())
+            .count(),
+    })
+}
+
+async fn interrupt_once(first: &Client, second: &Client, lead: Duration) -> anyhow::Result<Sample> {
+    let thread = first.thread().await?;
+    let run = first.create(&thread, "slow").await?;
+    let mut old = first.join(&thread, &run).await?;
+    // Joining shows nothing of what was before, so the status tells when the run has begun.
+    while first.status(&thread, &run).await? == "pending" {
+        sleep(Duration::from_millis(1)).await;
+    }
+    sleep(lead).await;
+    let began = Instant::now();
+    let new = async {
+        let mut events = second.stream(&thread, "echo", "interrupt").await?;
+        let event = events.next().await;
+        event.context("a stream has a first event")??;
+        let first_event = began.elapsed();
+        while events.next().await.transpose()?.is_some() {}
+        anyhow::Ok(first_event)
+    };
+    let old = async {
+        while old.next().await.transpose()?.is_some() {}
+        anyhow::Ok(began.elapsed())
+    };
+    let (first_event, stopped) = try_join(new, old).await?;
+    let interrupted = second.status(&thread, &run).await? == "interrupted";
+    Ok(Sample {
+        first_event,
+        stopped: interrupted.then_some(stopped),
     })
 }
