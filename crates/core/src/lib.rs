@@ -8,6 +8,7 @@ pub mod admission;
 pub mod assistant;
 pub mod bus;
 pub mod checkpoint;
+pub mod checkup;
 pub mod clock;
 pub mod compose;
 pub mod database;
