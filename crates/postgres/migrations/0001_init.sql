@@ -207,7 +207,9 @@ create table thread_metadata (
     searchable jsonb not null
 );
 
-create index thread_metadata_searchable on thread_metadata using gin (searchable jsonb_path_ops);
+-- Every search reads what was put off, so little is put off.
+create index thread_metadata_searchable on thread_metadata using gin (searchable jsonb_path_ops)
+    with (gin_pending_list_limit = 256);
 
 create function keep_thread_metadata() returns trigger
 language plpgsql as $$
