@@ -38,6 +38,16 @@ races: ## The races again with more seeds: make races SEEDS=10000, or one: make 
 protocol: ## The model of the coordination protocol, large: minutes, prints states and depths as a table
 	cargo test --release -p runloom-tests --test protocol -- --include-ignored --nocapture --test-threads 1
 
+chaos: build ## Ten minutes of storms: make chaos SECONDS=600, or one: make chaos SEED=7
+	RUNLOOM_BIN=target/release/runloom RUNLOOM_CHAOS_SECONDS=$(SECONDS) RUNLOOM_CHAOS_SEED=$(SEED) \
+		scripts/services.sh run cargo test --release --quiet -p runloom-tests --test chaos -- \
+		--ignored --nocapture --test-threads 1
+
+interrupt-bench: build ## How fast a run takes the place of another, across two gateways and three workers
+	scripts/services.sh run sh -c 'cargo run --release --quiet -p runloom-bench -- \
+		--bin target/release/runloom --database-url "$$RUNLOOM_TEST_DATABASE_URL" \
+		--nats-url "$$RUNLOOM_TEST_NATS_URL" --only interrupt --samples 400 --threads 1,50'
+
 bench: build ## A first look at speed and memory, printed as a table
 	cargo run --release --quiet -p runloom-bench -- --bin target/release/runloom
 

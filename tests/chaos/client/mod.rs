@@ -1,0 +1,9 @@
+//! Clients that do what people and programs do, over HTTP alone, and write down what they saw.
+
+mod follow;
+mod frames;
+mod http;
+mod user;
+
+pub(crate) use http::Http;
+pub(crate) use user::{Habits, User};
