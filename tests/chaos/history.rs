@@ -3,12 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use runloom_worker::{Monotonic as _, SinceBoot};
-
-/// The time now.
-pub(crate) fn now() -> f64 {
-    SinceBoot.elapsed().as_secs_f64()
-}
+pub(crate) use runloom_tests::witness::{Step, now};
 
 /// Everything that was seen.
 #[derive(Clone, Debug, Default, serde::Serialize)]
@@ -180,19 +175,6 @@ pub(crate) enum Received {
     Announced(String),
     /// The connection ended; the next one went on after this.
     Resumed,
-}
-
-/// The graph begins or ends a step.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-#[expect(clippy::struct_field_names, reason = "it is the step's own name")]
-pub(crate) struct Step {
-    pub(crate) run: String,
-    pub(crate) thread: String,
-    pub(crate) attempt: u64,
-    pub(crate) step: String,
-    pub(crate) begins: bool,
-    pub(crate) at: f64,
-    pub(crate) pid: u32,
 }
 
 /// A process was stopped and continued.

@@ -15,9 +15,10 @@ mod dump;
 mod faults;
 mod fences;
 mod history;
-mod process;
 mod records;
 mod report;
 mod settings;
 mod storm;
 mod world;
+
+use runloom_tests::process;

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
+use runloom_tests::witness::{self, Step};
 use serde_json::Value;
-
-use crate::history::Step;
 
 /// What is of interest in a log.
 #[derive(Debug, Default)]
@@ -28,19 +27,14 @@ const ALARMS: [&str; 2] = ["a panic", "the database refused a settlement"];
 impl Records {
     /// Adds those of one log, which several processes may have written one after the other.
     pub(crate) fn read(&mut self, log: &Path) {
-        let text = std::fs::read(log).unwrap_or_default();
-        for line in String::from_utf8_lossy(&text).lines() {
-            self.line(line);
+        for entry in witness::entries(log) {
+            self.add(&entry);
         }
     }
 
-    fn line(&mut self, line: &str) {
-        // The last line of a process that was killed may be half a line.
-        let Ok(entry) = serde_json::from_str::<Value>(line) else {
-            return;
-        };
-        if entry["target"] == "witness" {
-            self.steps.extend(step(&entry));
+    fn add(&mut self, entry: &Value) {
+        if let Some(step) = Step::of(entry) {
+            self.steps.push(step);
             return;
         }
         let message = entry["message"].as_str().unwrap_or_default();
@@ -48,22 +42,9 @@ impl Records {
             self.fenced += 1;
         }
         if ALARMS.iter().any(|alarm| message.starts_with(alarm)) {
-            self.alarms.push(line.to_owned());
+            self.alarms.push(entry.to_string());
         }
     }
-}
-
-fn step(entry: &Value) -> Option<Step> {
-    let text = |name: &str| Some(entry[name].as_str()?.to_owned());
-    Some(Step {
-        run: text("run")?,
-        thread: text("thread")?,
-        attempt: entry["attempt"].as_u64()?,
-        step: text("step")?,
-        begins: entry["phase"] == "begin",
-        at: entry["at"].as_f64()?,
-        pid: u32::try_from(entry["pid"].as_u64()?).ok()?,
-    })
 }
 
 #[cfg(test)]
@@ -72,13 +53,17 @@ mod tests {
 
     #[test]
     fn a_log_gives_steps_fences_and_alarms() {
-        let mut records = Records::default();
-        records.line(
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let lines = [
             r#"{"level":"INFO","message":"step","run":"A","thread":"T","attempt":2,"step":"last","phase":"end","at":7.5,"pid":9,"target":"witness"}"#,
-        );
-        records.line(r#"{"message":"fenced: somebody else has taken the thread","target":"x"}"#);
-        records.line(r#"{"message":"a panic","target":"x"}"#);
-        records.line(r#"{"message":"half a li"#);
+            r#"{"message":"fenced: somebody else has taken the thread","target":"x"}"#,
+            r#"{"message":"a panic","target":"x"}"#,
+            r#"{"message":"half a li"#,
+        ];
+        std::fs::write(&log, lines.join("\n")).unwrap();
+        let mut records = Records::default();
+        records.read(&log);
         let expected = Step {
             run: "A".into(),
             thread: "T".into(),

@@ -1,1 +1,8 @@
-//! Tests of the whole; see the folders beside this one.
+//! What tests of the whole share: processes, clients that speak HTTP, and what the graph `witness`
+//! writes down. The tests are in the folders beside this one.
+
+pub mod http;
+pub mod process;
+pub mod product;
+pub mod sse;
+pub mod witness;

@@ -1,17 +1,11 @@
 //! Server-sent events as they come off the wire, with the comments, which say what is missing.
 
-use std::time::Duration;
+use runloom_tests::sse;
 
 use crate::history::Received;
 
-/// How long a stream may be silent: three of the server's heartbeats.
-const SILENCE: Duration = Duration::from_secs(16);
-
 /// What one connection brings.
-pub(crate) struct Frames {
-    response: reqwest::Response,
-    buffer: Vec<u8>,
-}
+pub(crate) struct Frames(sse::Frames);
 
 /// A frame.
 #[derive(Debug, PartialEq)]
@@ -26,40 +20,24 @@ pub(crate) enum Frame {
 
 impl Frames {
     pub(crate) fn new(response: reqwest::Response) -> Self {
-        let buffer = Vec::new();
-        Self { response, buffer }
+        Self(sse::Frames::new(response))
     }
 
     /// The next frame; `None` if the connection ended, broke or went silent.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
-        loop {
-            let end = self.buffer.windows(4).position(|four| four == b"\r\n\r\n");
-            if let Some(end) = end {
-                let frame: Vec<u8> = self.buffer.drain(..end + 4).collect();
-                return Some(read(&String::from_utf8_lossy(&frame)));
-            }
-            let chunk = tokio::time::timeout(SILENCE, self.response.chunk()).await;
-            self.buffer.extend_from_slice(&chunk.ok()?.ok()??);
-        }
+        self.0.next().await.map(|frame| read(&frame))
     }
 }
 
-fn read(frame: &str) -> Frame {
-    let (mut name, mut data, mut id) = ("", "", None);
-    for line in frame.lines() {
-        if let Some(comment) = line.strip_prefix(": ") {
-            // Anything but the heartbeat is the server's excuse.
-            if comment != "heartbeat" {
-                return Frame::Received(Received::Announced(comment.to_owned()));
-            }
-        } else if let Some(value) = line.strip_prefix("event: ") {
-            name = value;
-        } else if let Some(value) = line.strip_prefix("data: ") {
-            data = value;
-        } else if let Some(value) = line.strip_prefix("id: ") {
-            id = value.split_once('-');
+fn read(frame: &sse::Frame) -> Frame {
+    if let Some(comment) = &frame.comment {
+        // Anything but the heartbeat is the server's excuse.
+        if comment != "heartbeat" {
+            return Frame::Received(Received::Announced(comment.clone()));
         }
     }
+    let (name, data) = (frame.event.as_str(), frame.data.as_str());
+    let id = frame.id.as_deref().and_then(|id| id.split_once('-'));
     let data: serde_json::Value = serde_json::from_str(data).unwrap_or_default();
     if name == "end" {
         return Frame::End(data["status"].as_str().map(str::to_owned));
@@ -100,14 +78,17 @@ mod tests {
             name: "custom".into(),
             step: Some((2, "3".into())),
         };
-        assert_eq!(read(event), Frame::Received(expected));
-        assert_eq!(read(": heartbeat\r\n\r\n"), Frame::Other);
+        assert_eq!(read(&sse::Frame::of(event)), Frame::Received(expected));
+        assert_eq!(read(&sse::Frame::of(": heartbeat\r\n\r\n")), Frame::Other);
         let missing = ": earlier events are no longer kept\r\n\r\n";
         let expected = Received::Announced("earlier events are no longer kept".into());
-        assert_eq!(read(missing), Frame::Received(expected));
+        assert_eq!(read(&sse::Frame::of(missing)), Frame::Received(expected));
         let end = "event: end\r\ndata: {\"run_id\":\"a\",\"status\":null}\r\n\r\n";
-        assert_eq!(read(end), Frame::End(None));
+        assert_eq!(read(&sse::Frame::of(end)), Frame::End(None));
         let end = "event: end\r\ndata: {\"run_id\":\"a\",\"status\":\"success\"}\r\n\r\n";
-        assert_eq!(read(end), Frame::End(Some("success".into())));
+        assert_eq!(
+            read(&sse::Frame::of(end)),
+            Frame::End(Some("success".into()))
+        );
     }
 }

@@ -2,8 +2,9 @@
 
 mod follow;
 mod frames;
-mod http;
 mod user;
+
+use runloom_tests::http;
 
 pub(crate) use http::Http;
 pub(crate) use user::{Habits, User};

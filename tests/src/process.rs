@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A place for a process that is started again and again. Dropping it kills the process.
-pub(crate) struct Role {
+pub struct Role {
     /// Its name, for people.
-    pub(crate) name: String,
+    pub name: String,
     binary: PathBuf,
     arguments: Vec<String>,
     log: PathBuf,
@@ -18,7 +18,7 @@ pub(crate) struct Role {
 
 impl Role {
     /// A process that is not started yet. What it logs is appended to `NAME.log` in `folder`.
-    pub(crate) fn new(name: &str, binary: &Path, arguments: &[String], folder: &Path) -> Self {
+    pub fn new(name: &str, binary: &Path, arguments: &[String], folder: &Path) -> Self {
         Self {
             name: name.to_owned(),
             binary: binary.to_owned(),
@@ -30,7 +30,7 @@ impl Role {
 
     /// Starts the process. To be called by a thread that lives as long as the test: for the kernel,
     /// which ends the process with its parent, the parent is that thread.
-    pub(crate) fn start(&mut self) {
+    pub fn start(&mut self) {
         let log = File::options().create(true).append(true).open(&self.log);
         let log = log.expect("the log can be written");
         let mut words = Vec::new();
@@ -50,12 +50,12 @@ impl Role {
     }
 
     /// The process.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.as_ref().map_or(0, Child::id)
     }
 
     /// Whether the process is there. It may have ended by itself.
-    pub(crate) fn is_running(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         let ended = self
             .child
             .as_mut()
@@ -64,7 +64,7 @@ impl Role {
     }
 
     /// Sends a signal, if the process is there.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
         if let Some(pid) = pid {
             // It may just have ended.
@@ -73,7 +73,7 @@ impl Role {
     }
 
     /// kill -9. Returns when the process is gone.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             // It may just have ended.
             let _ = child.kill();
@@ -82,7 +82,7 @@ impl Role {
     }
 
     /// Where its log is.
-    pub(crate) fn log(&self) -> &Path {
+    pub fn log(&self) -> &Path {
         &self.log
     }
 }

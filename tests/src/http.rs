@@ -9,16 +9,16 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Speaks to all gateways.
 #[derive(Clone)]
-pub(crate) struct Http {
+pub struct Http {
     client: reqwest::Client,
     gateways: Vec<String>,
 }
 
 /// Why there is no answer.
-pub(crate) type Lost = String;
+pub type Lost = String;
 
 impl Http {
-    pub(crate) fn new(gateways: Vec<String>) -> Self {
+    pub fn new(gateways: Vec<String>) -> Self {
         let client = reqwest::Client::builder()
             .tcp_nodelay(true)
             .connect_timeout(Duration::from_secs(2))
@@ -28,7 +28,7 @@ impl Http {
     }
 
     /// Sends a request and waits for the head of the answer.
-    pub(crate) async fn send(
+    pub async fn send(
         &self,
         gateway: usize,
         path: &str,
@@ -50,7 +50,7 @@ impl Http {
     }
 
     /// Sends a request and reads the whole answer: its status and its JSON, if it is any.
-    pub(crate) async fn ask(
+    pub async fn ask(
         &self,
         gateway: usize,
         path: &str,
@@ -66,7 +66,7 @@ impl Http {
     }
 
     /// Asks one gateway after the other until one answers with success; `None` if none does in time.
-    pub(crate) async fn insist(&self, path: &str, body: Option<&Value>) -> Option<Value> {
+    pub async fn insist(&self, path: &str, body: Option<&Value>) -> Option<Value> {
         for gateway in 0..60 {
             if let Ok((200..300, value)) = self.ask(gateway, path, body).await {
                 return Some(value);
