@@ -77,6 +77,11 @@ impl Connections {
         Ok(Session::transaction(transaction, self.prepared))
     }
 
+    /// The port that the server, or who stands before it, is asked on.
+    pub(crate) fn port(&self) -> u16 {
+        self.pool.connect_options().get_port()
+    }
+
     /// Ends all connections in order.
     pub(crate) async fn close(&self) {
         self.pool.close().await;

@@ -16,6 +16,7 @@
 mod assistants;
 mod attempts;
 mod checkpoints;
+mod checkup;
 mod connections;
 mod convert;
 mod error;
