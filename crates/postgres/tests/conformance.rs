@@ -16,3 +16,20 @@ mod prepared {
 
     runloom_testkit::database_conformance!(fixture);
 }
+
+mod unprepared {
+    use runloom_postgres::Config;
+    use runloom_testkit::conformance::database::Fixture;
+
+    use crate::common;
+
+    async fn fixture() -> Fixture {
+        let config = Config {
+            prepared: false,
+            ..Config::default()
+        };
+        common::fixture(config).await
+    }
+
+    runloom_testkit::database_conformance!(fixture);
+}

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "no test needs everything")]
 
+pub(crate) mod scene;
+
 use std::sync::Arc;
 
 use runloom_postgres::{Config, Postgres};
