@@ -11,16 +11,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use async_trait::async_trait;
 use async_nats::service::endpoint::Endpoint;
 use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE, Request, ServiceExt};
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::SelectAll;
 use runloom_core::bus::BusError;
-use runloom_core::service::{Answer, Operation, Service};
+use runloom_core::service::{Answer, Operation, Service, ServiceHost};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::link::{CALL, Link, bounded};
@@ -42,22 +43,46 @@ const HEADERS: usize = 1024;
 /// How often operations were answered with an error, by name.
 type Errors = Arc<Mutex<HashMap<&'static str, u64>>>;
 
+/// Serves on one connection.
+pub(super) struct NatsServiceHost {
+    link: Arc<Link>,
+    subjects: Subjects,
+}
+
+impl NatsServiceHost {
+    pub(super) fn new(link: Arc<Link>, subjects: Subjects) -> Self {
+        Self { link, subjects }
+    }
+}
+
+#[async_trait]
+impl ServiceHost for NatsServiceHost {
+    async fn serve(
+        &self,
+        service: Arc<dyn Service>,
+        version: &str,
+        stop: BoxFuture<'static, ()>,
+    ) -> Result<(), BusError> {
+        serve(self.link.clone(), &self.subjects, version, service, stop).await
+    }
+}
+
 /// A call that came, of which operation, and how many more of it may be under way.
 type Call = (&'static Operation, Arc<Semaphore>, Request);
 
 /// Serves `service` until `stop`, then lets the calls under way be answered. Begins as soon as there
 /// is a connection, and goes on after each reconnection.
-pub(super) async fn serve(
+async fn serve(
     link: Arc<Link>,
-    subjects: Subjects,
+    subjects: &Subjects,
     version: &str,
     service: Arc<dyn Service>,
-    stop: CancellationToken,
+    mut stop: BoxFuture<'static, ()>,
 ) -> Result<(), BusError> {
     let mut connected = link.connected();
     tokio::select! {
         biased;
-        () = stop.cancelled() => return Ok(()),
+        () = &mut stop => return Ok(()),
         // The link keeps the sender: as long as it is here there is something to wait for.
         _ = connected.wait_for(|number| *number > 0) => {}
     }
@@ -99,7 +124,7 @@ pub(super) async fn serve(
     };
     tokio::select! {
         biased;
-        () = stop.cancelled() => {}
+        () = &mut stop => {}
         () = calls.by_ref().for_each(&take) => {}
     }
     // The rest goes to others; what has been delivered is still answered. Without a connection there

@@ -1,0 +1,238 @@
+//! The events of runs over NATS: published once, heard by who listens and kept by streams that
+//! capture the same subjects. Live and resumable runs are kept alike.
+
+mod direct;
+mod frame;
+mod order;
+mod outbox;
+mod tail;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::client::traits::Publisher;
+use async_nats::message::OutboundMessage;
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use runloom_core::bus::{BusError, EventLog, From, Tail};
+use runloom_core::event::{Event, Retention};
+use runloom_core::ids::{RunId, ThreadId};
+use tokio::time::{sleep, timeout};
+
+use super::link::{CALL, Failure, Link, bounded};
+use super::notifier::stored;
+use super::streams::{Part, Streams};
+use super::subject::Subjects;
+use super::tasks::Tasks;
+use frame::Message;
+use outbox::{Outbox, Outboxes};
+use tail::Reader;
+
+/// The frame that says that a run is over, by somebody who does not know its last event.
+pub(super) fn end_frame() -> bytes::Bytes {
+    frame::end(None)
+}
+
+/// How long the end of a run waits for its acknowledgement, and how often it is tried.
+const END: Duration = Duration::from_millis(500);
+const END_TRIES: usize = 3;
+
+/// An [`EventLog`] on NATS.
+pub(super) struct NatsEventLog {
+    shared: Arc<Shared>,
+    _tasks: Arc<Tasks>,
+}
+
+struct Shared {
+    link: Arc<Link>,
+    streams: Arc<Streams>,
+    subjects: Subjects,
+    outboxes: Outboxes,
+    /// Where acknowledgements come: this, the run and a number.
+    acks: String,
+}
+
+impl NatsEventLog {
+    pub(super) fn new(
+        link: Arc<Link>,
+        streams: Arc<Streams>,
+        subjects: Subjects,
+        tasks: Arc<Tasks>,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            acks: link.client().new_inbox(),
+            link,
+            streams,
+            subjects,
+            outboxes: Outboxes::default(),
+        });
+        let spawner = tasks.spawner();
+        spawner.spawn(shared.clone().confirm());
+        spawner.spawn(shared.clone().repeat());
+        Self {
+            shared,
+            _tasks: tasks,
+        }
+    }
+}
+
+#[async_trait]
+impl EventLog for NatsEventLog {
+    async fn append(
+        &self,
+        thread: ThreadId,
+        run: RunId,
+        events: Vec<Event>,
+        _retention: Retention,
+    ) -> Result<(), BusError> {
+        let own = &self.shared;
+        let connection = own.link.ready()?;
+        let messages = frame::events(&events, own.link.max_payload())?;
+        let subject = own.subjects.events(thread, run);
+        let outbox = own.outboxes.of(run, &subject);
+        let mut outbox = outbox.lock().await;
+        own.publish_again(&mut outbox, connection, run).await?;
+        for message in messages {
+            let ask = outbox.add(message.clone());
+            own.publish(&subject, run, message, ask).await?;
+        }
+        outbox.last = events.last().map(|event| event.id).or(outbox.last);
+        Ok(())
+    }
+
+    async fn end(&self, thread: ThreadId, run: RunId) -> Result<(), BusError> {
+        let own = &self.shared;
+        let connection = own.link.ready()?;
+        let subject = own.subjects.events(thread, run);
+        let outbox = own.outboxes.of(run, &subject);
+        let mut outbox = outbox.lock().await;
+        own.publish_again(&mut outbox, connection, run).await?;
+        let body = frame::end(outbox.last);
+        let mut failed = BusError(String::new());
+        for _ in 0..END_TRIES {
+            match own.link.request(subject.clone(), body.clone(), END).await {
+                Ok(ack) => match stored(&ack) {
+                    Ok(()) => {
+                        own.outboxes.forget(run);
+                        return Ok(());
+                    }
+                    Err(error) => failed = error,
+                },
+                Err(Failure::NoResponders) => {
+                    let made = timeout(CALL, own.streams.ensure(Part::Events)).await;
+                    failed = match made {
+                        Ok(Ok(())) => Failure::NoResponders.into(),
+                        Ok(Err(error)) => error,
+                        Err(elapsed) => BusError(elapsed.to_string()),
+                    };
+                }
+                Err(Failure::Unavailable(error)) => failed = error,
+            }
+            own.link.ready()?;
+        }
+        Err(failed)
+    }
+
+    async fn tail(
+        &self,
+        thread: ThreadId,
+        run: RunId,
+        from: From,
+    ) -> Result<BoxStream<'static, Tail>, BusError> {
+        let own = &self.shared;
+        let (link, streams) = (own.link.clone(), own.streams.clone());
+        let reader = Reader::begin(link, streams, &own.subjects, (thread, run), from).await?;
+        Ok(stream::unfold(reader, async |mut reader| {
+            let next = reader.next().await?;
+            Some((next, reader))
+        })
+        .boxed())
+    }
+}
+
+impl Shared {
+    async fn publish(
+        &self,
+        subject: &str,
+        run: RunId,
+        message: Message,
+        ask: Option<u64>,
+    ) -> Result<(), BusError> {
+        let message = OutboundMessage {
+            subject: subject.into(),
+            payload: message.body,
+            headers: message.headers,
+            reply: ask.map(|number| format!("{}.{run}.{number}", self.acks).into()),
+        };
+        self.link.ready()?;
+        bounded(CALL, self.link.client().publish_message(message)).await
+    }
+
+    /// Publishes once more what may have been lost with an earlier connection.
+    async fn publish_again(
+        &self,
+        outbox: &mut Outbox,
+        connection: u64,
+        run: RunId,
+    ) -> Result<(), BusError> {
+        if outbox.connection != 0 && outbox.connection != connection {
+            let lost = outbox.unconfirmed();
+            let newest = lost.len().saturating_sub(1);
+            for (place, (number, message)) in lost.into_iter().enumerate() {
+                let ask = (place == newest).then_some(number);
+                self.publish(&outbox.subject, run, message, ask).await?;
+            }
+        }
+        outbox.connection = connection;
+        Ok(())
+    }
+
+    /// Publishes again on each new connection, so that readers need not wait for the next event.
+    async fn repeat(self: Arc<Self>) {
+        let mut connected = self.link.connected();
+        while connected.changed().await.is_ok() {
+            let Ok(connection) = self.link.ready() else {
+                continue;
+            };
+            for run in self.outboxes.all() {
+                if let Some(outbox) = self.outboxes.find(run) {
+                    let mut outbox = outbox.lock().await;
+                    if let Err(error) = self.publish_again(&mut outbox, connection, run).await {
+                        tracing::debug!(%error, run.id = %run, "cannot publish again");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes acknowledgements.
+    async fn confirm(self: Arc<Self>) {
+        loop {
+            let subscribed = self.link.client().subscribe(format!("{}.*.*", self.acks));
+            if let Ok(mut acks) = bounded(CALL, subscribed).await {
+                while let Some(message) = acks.next().await {
+                    self.confirmed(&message).await;
+                }
+            }
+            sleep(CALL).await;
+        }
+    }
+
+    async fn confirmed(self: &Arc<Self>, message: &async_nats::Message) {
+        if message.status.is_some() {
+            // Nobody captures events: the streams are missing.
+            self.streams.ensure_soon(Part::Events);
+            return;
+        }
+        let mut parts = message.subject.rsplit('.');
+        let number = parts.next().and_then(|number| number.parse().ok());
+        let run = parts.next().and_then(|run| run.parse().ok());
+        if let (Some(number), Some(run)) = (number, run)
+            && stored(message).is_ok()
+            && let Some(outbox) = self.outboxes.find(run)
+        {
+            outbox.lock().await.confirm(number);
+        }
+    }
+}
