@@ -13,6 +13,8 @@ pub mod shared;
 mod http;
 mod process;
 
+pub use process::Port;
+
 /// The value of an environment variable that `scripts/services.sh run` sets.
 #[expect(
     clippy::disallowed_methods,

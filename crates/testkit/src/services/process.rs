@@ -241,7 +241,7 @@ pub(super) fn folder(user: Option<User>) -> TempDir {
 }
 
 /// A TCP port of the loopback that nobody else takes, also while the server is down.
-pub(super) struct Port {
+pub struct Port {
     number: u16,
     /// The UDP port of the same number, which keeps other tests away.
     _claim: UdpSocket,
@@ -249,7 +249,7 @@ pub(super) struct Port {
 
 impl Port {
     /// Chooses a free one below those of outgoing connections.
-    pub(super) fn choose() -> Self {
+    pub fn choose() -> Self {
         loop {
             let number = rand::random_range(10_000..32_000);
             let address = (Ipv4Addr::LOCALHOST, number);
@@ -262,7 +262,8 @@ impl Port {
         }
     }
 
-    pub(super) fn number(&self) -> u16 {
+    /// Its number.
+    pub fn number(&self) -> u16 {
         self.number
     }
 }
