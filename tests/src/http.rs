@@ -18,6 +18,7 @@ pub struct Http {
 pub type Lost = String;
 
 impl Http {
+    /// A client of the gateways with these base URLs.
     pub fn new(gateways: Vec<String>) -> Self {
         let client = reqwest::Client::builder()
             .tcp_nodelay(true)

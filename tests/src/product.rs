@@ -5,10 +5,6 @@ use std::process::Command;
 
 /// The product: `RUNLOOM_BIN`, or one that is built now, as this test was.
 pub fn binary() -> PathBuf {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "which product is tested is no configuration of it"
-    )]
     let given = std::env::var_os("RUNLOOM_BIN").filter(|path| !path.is_empty());
     if let Some(binary) = given {
         return std::path::absolute(binary).expect("a path");

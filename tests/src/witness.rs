@@ -12,7 +12,6 @@ pub fn now() -> f64 {
 
 /// The graph begins or ends a step.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-#[expect(clippy::struct_field_names, reason = "it is the step's own name")]
 pub struct Step {
     /// The run's id.
     pub run: String,
