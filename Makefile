@@ -39,7 +39,7 @@ protocol: ## The model of the coordination protocol, large: minutes, prints stat
 	cargo test --release -p runloom-tests --test protocol -- --include-ignored --nocapture --test-threads 1
 
 chaos: build ## Ten minutes of storms: make chaos SECONDS=600, or one: make chaos SEED=7
-	RUNLOOM_BIN=target/release/runloom RUNLOOM_CHAOS_SECONDS=$(SECONDS) RUNLOOM_CHAOS_SEED=$(SEED) \
+	RUNLOOM_BIN=$(CURDIR)/target/release/runloom RUNLOOM_CHAOS_SECONDS=$(SECONDS) RUNLOOM_CHAOS_SEED=$(SEED) \
 		scripts/services.sh run cargo test --release --quiet -p runloom-tests --test chaos -- \
 		--ignored --nocapture --test-threads 1
 

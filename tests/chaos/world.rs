@@ -140,7 +140,7 @@ impl World {
         let checkpoints = "select thread_id, id, parent, run_id from checkpoints where ns = ''";
         let traces = ["checkpoints", "channel_blobs", "pending_writes"].map(|table| {
             format!(
-                "select distinct '{table}' as table, thread_id, run_id from {table} \
+                "select distinct '{table}' as \"table\", thread_id, run_id from {table} \
                  where run_id is not null"
             )
         });
