@@ -14,7 +14,7 @@ use runloom_core::state::Head;
 use runloom_core::thread::{IfExists, NewThread};
 use runloom_postgres::{Config, Postgres};
 use serde_json::{Value, json};
-use sqlx::{Connection, Row};
+use sqlx::{PgConnection, Row};
 
 const ALL: Page = Page {
     limit: 1_000,
@@ -25,12 +25,10 @@ fn map(value: &Value) -> JsonMap {
     value.as_object().unwrap().clone()
 }
 
-fn open() -> impl Future<Output = (Fresh, Postgres)> {
-    async {
-        let fresh = Fresh::new().await;
-        let database = fresh.open(Config::default());
-        (fresh, database)
-    }
+async fn open() -> (Fresh, Postgres) {
+    let fresh = Fresh::new().await;
+    let database = fresh.open(Config::default());
+    (fresh, database)
 }
 
 /// A new thread with these metadata.
@@ -325,9 +323,10 @@ async fn threads_are_found_by_their_metadata_through_an_index() {
         )
         select gen_random_uuid(), now(), now(), now(), json_build_object('user', 'u' || n), '{}',
             'idle', now()
-        from generate_series(1, 5000) n;
-        analyze";
+        from generate_series(1, 20000) n";
     execute(&mut connection, many).await;
+    execute(&mut connection, "vacuum analyze").await;
+    let before = scans(&mut connection).await;
     let filter = by_metadata(&json!({"user": "u7"}));
     assert_eq!(found(&db, filter, ALL).await.len(), 1);
     db.close().await;
@@ -337,17 +336,18 @@ async fn threads_are_found_by_their_metadata_through_an_index() {
             and backend_type = 'client backend'";
     let mut left = 1;
     while left > 0 {
-        left = sqlx::query_scalar::<_, i64>(others)
-            .fetch_one(&mut connection)
-            .await
-            .unwrap();
+        let count = sqlx::query_scalar::<_, i64>(others).fetch_one(&mut connection);
+        left = count.await.unwrap();
     }
-    let scans = "select idx_scan from pg_stat_user_indexes
-        where indexrelname = 'thread_metadata_searchable'";
-    let scans: i64 = sqlx::query_scalar(scans)
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
-    assert!(scans > 0, "the index was not used");
-    connection.close().await.unwrap();
+    let after = scans(&mut connection).await;
+    assert!(after > before, "the index was not used");
+}
+
+/// How often the index over metadata was used so far.
+async fn scans(connection: &mut PgConnection) -> i64 {
+    let scans = sqlx::query_scalar(
+        "select idx_scan from pg_stat_user_indexes
+        where indexrelname = 'thread_metadata_searchable'",
+    );
+    scans.fetch_one(connection).await.unwrap()
 }
