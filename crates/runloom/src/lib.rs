@@ -12,6 +12,7 @@
 mod banner;
 mod cli;
 mod demo;
+mod doctor;
 mod graphs;
 mod http;
 mod monitor;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use runloom_gateway::Gateway;
-use runloom_worker::{SinceBoot, Worker};
+use futures::future::{OptionFuture, join};
+use runloom_gateway::{ApiService, Gateway};
+use runloom_worker::{Relay, RelayConfig, SinceBoot, Worker};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -15,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::graphs::Served;
 use crate::monitor::{self, Numbers};
 use crate::signals::stop_on_signal;
-use crate::wiring::Backends;
+use crate::wiring::{Backends, Integration};
 use crate::{banner, http};
 
 /// How long connections may still take to end once they have been told to.
@@ -80,11 +81,38 @@ impl Server {
             let database = self.backends.database.clone();
             tasks.spawn(monitor::serve(listener, self.numbers.clone(), database));
         }
+        let integration = self.backends.integration;
         let serving = gateway.map(|(listener, gateway)| {
-            let routes = runloom_gateway::router(gateway.clone()).merge(self.numbers.route());
-            let serving = http::serve(listener, routes, gateway, stop.clone());
+            let api = runloom_gateway::router(gateway.clone());
+            let calls = integration.as_ref().map(|integration| {
+                let stopped = Box::pin(stop.clone().cancelled_owned());
+                let (host, api) = (integration.host.clone(), ApiService::new(api.clone()));
+                async move {
+                    host.serve(Arc::new(api), env!("CARGO_PKG_VERSION"), stopped)
+                        .await
+                }
+            });
+            let serving = http::serve(
+                listener,
+                api.merge(self.numbers.route()),
+                gateway,
+                stop.clone(),
+            );
+            let serving = async {
+                let (served, _) = join(serving, OptionFuture::from(calls)).await;
+                served
+            };
             tasks.spawn(until_over(serving, stop.clone()))
         });
+        // It goes on while the worker ends its runs, which is to be told, too.
+        let told = CancellationToken::new();
+        let relaying = match integration {
+            Some(Integration { outbox, feed, .. }) if worker.is_some() => {
+                let relay = Relay::new(RelayConfig::default(), outbox, feed);
+                Some(tasks.spawn(relay.run(told.clone())))
+            }
+            _ => None,
+        };
         let working = worker.map(|worker| tasks.spawn(until_over(worker, stop.clone())));
 
         stop.cancelled().await;
@@ -93,6 +121,12 @@ impl Server {
             Some(working) => working.await.context("the worker panicked"),
             None => Ok(()),
         };
+        told.cancel();
+        if let Some(relaying) = relaying
+            && timeout(LAST_WORDS, relaying).await.is_err()
+        {
+            tracing::debug!("what happened last is told by others");
+        }
         let served = match serving {
             Some(serving) => finish(serving, lingering, hang_up).await,
             None => Ok(()),

@@ -1,5 +1,7 @@
 //! Which backend stands behind which port: the one place that names them.
 
+mod servers;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +9,9 @@ use anyhow::Context as _;
 use runloom_bus::{LocalEventLog, LocalNotifier, local::Limits};
 use runloom_core::bus::{EventLog, Notifier};
 use runloom_core::clock::{Clock, SystemClock};
-use runloom_core::database::Database;
+use runloom_core::database::{Database, Outbox};
+use runloom_core::lifecycle::LifecycleFeed;
+use runloom_core::service::ServiceHost;
 use runloom_sqlite::{Config, Location, Sqlite};
 
 use crate::cli::{EmbeddedArgs, WorkerArgs};
@@ -18,8 +22,16 @@ pub(crate) struct Backends {
     pub(crate) notifier: Arc<dyn Notifier>,
     pub(crate) events: Arc<dyn EventLog>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) integration: Option<Integration>,
     /// Where everything is kept, for people.
     pub(crate) place: String,
+}
+
+/// How other systems hear of runs and call the API without HTTP.
+pub(crate) struct Integration {
+    pub(crate) outbox: Arc<dyn Outbox>,
+    pub(crate) feed: Arc<dyn LifecycleFeed>,
+    pub(crate) host: Arc<dyn ServiceHost>,
 }
 
 /// The embedded backends: SQLite, and a bus inside this process.
@@ -46,9 +58,13 @@ pub(crate) async fn embedded(
         notifier: Arc::new(LocalNotifier::new()),
         events: Arc::new(event_log(store.stream_ttl)),
         clock,
+        // Nobody else could be there to listen or to call.
+        integration: None,
         place,
     })
 }
+
+pub(crate) use servers::{check, migrate, servers};
 
 fn event_log(after_end: Duration) -> LocalEventLog {
     LocalEventLog::new(Limits {

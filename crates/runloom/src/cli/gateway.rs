@@ -1,5 +1,6 @@
 //! How the server listens and answers, and what it keeps of stopped runs.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
 use clap::Args;
@@ -18,6 +19,14 @@ pub(crate) struct ListenArgs {
     /// Port to listen on; 0 picks a free one.
     #[arg(long, env = "RUNLOOM_PORT", default_value_t = 8123)]
     pub(crate) port: u16,
+}
+
+/// Where a process without a server of its own can be looked at.
+#[derive(Debug, Args)]
+pub(crate) struct MonitorArgs {
+    /// Address on which to answer `GET /ok` and `GET /metrics`; port 0 picks a free one.
+    #[arg(long, env = "RUNLOOM_MONITOR", value_name = "HOST:PORT")]
+    pub(crate) monitor: Option<SocketAddr>,
 }
 
 /// How the server answers.

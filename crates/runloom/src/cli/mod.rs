@@ -3,6 +3,7 @@
 mod backends;
 mod gateway;
 mod graphs;
+mod secret;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -11,9 +12,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use backends::EmbeddedArgs;
-pub(crate) use gateway::{GatewayArgs, ListenArgs};
+pub(crate) use backends::{DatabaseArgs, EmbeddedArgs, MigrateArgs, NatsArgs, Storage};
+pub(crate) use gateway::{GatewayArgs, ListenArgs, MonitorArgs};
 pub(crate) use graphs::{GraphArgs, ModelArgs};
+pub(crate) use secret::Secret;
 pub(crate) use worker::{TimingArgs, WorkerArgs};
 
 /// Queue-based orchestrator for AI-agent runs.
@@ -24,7 +26,12 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
     /// Which log lines to write, such as `info` or `runloom_worker=debug,info`.
-    #[arg(long, global = true, env = "RUNLOOM_LOG", default_value = "info")]
+    #[arg(
+        long,
+        global = true,
+        env = "RUNLOOM_LOG",
+        default_value = "info,async_nats=warn"
+    )]
     pub(crate) log: String,
     /// How to write log lines.
     #[arg(
@@ -41,6 +48,16 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Gateway and worker in one process on an embedded database: no other server is needed.
     Dev(Box<Dev>),
+    /// Answer clients; on Postgres and NATS, beside any number of others.
+    Gateway(Box<GatewayRole>),
+    /// Execute runs; on Postgres and NATS, beside any number of others.
+    Worker(Box<WorkerRole>),
+    /// Gateway and worker in one process, on Postgres and NATS.
+    All(Box<All>),
+    /// Bring the schema of the database to the version of this binary.
+    Migrate(Migrate),
+    /// Check the database and NATS, and say what to do.
+    Doctor(Box<Doctor>),
 }
 
 /// How log lines look.
@@ -67,6 +84,80 @@ pub(crate) struct Dev {
     pub(crate) gateway: GatewayArgs,
     #[command(flatten)]
     pub(crate) graphs: GraphArgs,
+}
+
+/// Everything about `runloom gateway`.
+#[derive(Debug, Args)]
+pub(crate) struct GatewayRole {
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
+    #[command(flatten)]
+    pub(crate) timing: TimingArgs,
+    #[command(flatten)]
+    pub(crate) servers: ServerArgs,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgs,
+    #[command(flatten)]
+    pub(crate) graphs: GraphArgs,
+}
+
+/// Everything about `runloom worker`.
+#[derive(Debug, Args)]
+pub(crate) struct WorkerRole {
+    #[command(flatten)]
+    pub(crate) monitor: MonitorArgs,
+    #[command(flatten)]
+    pub(crate) timing: TimingArgs,
+    #[command(flatten)]
+    pub(crate) servers: ServerArgs,
+    #[command(flatten)]
+    pub(crate) worker: WorkerArgs,
+    #[command(flatten)]
+    pub(crate) graphs: GraphArgs,
+}
+
+/// Everything about `runloom all`.
+#[derive(Debug, Args)]
+pub(crate) struct All {
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
+    #[command(flatten)]
+    pub(crate) timing: TimingArgs,
+    #[command(flatten)]
+    pub(crate) servers: ServerArgs,
+    #[command(flatten)]
+    pub(crate) worker: WorkerArgs,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgs,
+    #[command(flatten)]
+    pub(crate) graphs: GraphArgs,
+}
+
+/// The servers that the roles for many machines stand on.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) migrate: MigrateArgs,
+    #[command(flatten)]
+    pub(crate) nats: NatsArgs,
+}
+
+/// Everything about `runloom migrate`.
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+}
+
+/// Everything about `runloom doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) nats: NatsArgs,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -2,6 +2,13 @@ use runloom_core::partial::{PartialPolicy, ToolCalls};
 
 use super::*;
 
+const SERVERS: [&str; 4] = [
+    "--database-url",
+    "postgres://runloom:hidden-word@db/runloom",
+    "--nats-url",
+    "nats://a:4222,nats://b:4222",
+];
+
 fn parse(args: impl IntoIterator<Item = &'static str>) -> Result<Command, clap::Error> {
     let args = ["runloom"].into_iter().chain(args);
     Cli::try_parse_from(args).map(|cli| cli.command)
@@ -38,12 +45,59 @@ fn nonsense_is_refused() {
 }
 
 #[test]
-fn a_lease_brings_its_renewals_and_its_margin() {
-    let Ok(Command::Dev(dev)) = parse(["dev", "--lease", "4"]) else {
-        panic!("not dev");
+fn roles_for_many_machines_need_both_servers() {
+    for role in ["gateway", "worker", "all", "doctor"] {
+        assert!(parse([role].into_iter().chain(SERVERS)).is_ok(), "{role}");
+        for given in [&SERVERS[..2], &SERVERS[2..], &[]] {
+            let args = [role].into_iter().chain(given.iter().copied());
+            assert!(parse(args).is_err(), "{role} {given:?}");
+        }
+    }
+    assert!(parse(["migrate", SERVERS[0], SERVERS[1]]).is_ok());
+}
+
+#[test]
+fn half_an_identity_is_refused() {
+    for half in [
+        ["--nats-user", "u"],
+        ["--nats-password", "p"],
+        ["--nats-tls-cert", "c"],
+        ["--nats-tls-key", "k"],
+    ] {
+        let args = ["worker"].into_iter().chain(SERVERS).chain(half);
+        assert!(parse(args).is_err(), "{half:?}");
+    }
+}
+
+#[test]
+fn several_nats_servers_are_named_in_one_flag() {
+    let args = ["worker"].into_iter().chain(SERVERS);
+    let args = args.chain(["--nats-manage-streams", "false"]);
+    let Ok(Command::Worker(worker)) = parse(args) else {
+        panic!("not worker");
     };
-    let config = dev.worker.config(&dev.timing);
+    let nats = worker.servers.nats;
+    let urls: Vec<_> = nats.nats_url.iter().map(Secret::reveal).collect();
+    assert_eq!(urls, ["nats://a:4222", "nats://b:4222"]);
+    assert!(!nats.nats_manage_streams);
+}
+
+#[test]
+fn a_lease_brings_its_renewals_and_its_margin() {
+    let args = ["worker", "--lease", "4"].into_iter().chain(SERVERS);
+    let Ok(Command::Worker(worker)) = parse(args) else {
+        panic!("not worker");
+    };
+    let config = worker.worker.config(&worker.timing);
     assert_eq!(config.lease, Duration::from_secs(4));
     assert_eq!(config.renew(), Duration::from_secs(1));
     assert_eq!(config.margin, Duration::from_millis(400));
+}
+
+#[test]
+fn passwords_are_never_printed() {
+    let secrets = ["--nats-user", "u", "--nats-password", "hidden-word"];
+    let args = ["all"].into_iter().chain(SERVERS).chain(secrets);
+    let all = parse(args).expect("a valid command line");
+    assert!(!format!("{all:?}").contains("hidden-word"));
 }
