@@ -4,7 +4,6 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -16,11 +15,10 @@ use runloom_core::json::JsonMap;
 use runloom_core::lease::Fence;
 use runloom_postgres::{Config, Postgres};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tokio::task::JoinHandle;
 
 /// A thread that an attempt holds.
 struct Held {
-    db: Arc<Postgres>,
+    db: Postgres,
     thread: ThreadId,
     run: RunId,
     claim: ClaimId,
@@ -30,7 +28,7 @@ struct Held {
 impl Held {
     async fn new() -> Self {
         let fresh = Fresh::new().await;
-        let db = Arc::new(fresh.open(Config::default()));
+        let db = fresh.open(Config::default());
         let (thread, run, claim) = (ThreadId::new(), RunId::new(), ClaimId::new());
         let sql = format!(
             "insert into threads (
@@ -51,9 +49,9 @@ impl Held {
         }
     }
 
-    /// Begins to store a checkpoint and a write of the attempt.
-    fn put(&self) -> JoinHandle<Result<(), DatabaseError>> {
-        let (db, thread) = (self.db.clone(), self.thread);
+    /// Stores a checkpoint and a write of the attempt.
+    async fn put(&self) -> Result<(), DatabaseError> {
+        let thread = self.thread;
         let fence = Fence {
             epoch: 1,
             claim: self.claim,
@@ -86,10 +84,9 @@ impl Held {
             checkpoint_id: CheckpointId("1".to_owned()),
             writes: vec![write],
         };
-        tokio::task::spawn(async move {
-            db.put_checkpoints(thread, guard, vec![checkpoint], vec![writes])
-                .await
-        })
+        self.db
+            .put_checkpoints(thread, guard, vec![checkpoint], vec![writes])
+            .await
     }
 
     /// Waits until somebody waits for a lock. On a connection of its own: within a transaction, what
@@ -134,10 +131,10 @@ async fn what_waits_for_a_claim_is_fenced_by_it() {
     let mut other = held.fresh.connection().await;
     let mut claim = other.begin().await.unwrap();
     execute(&mut claim, &held.claim_anew()).await;
-    let put = held.put();
-    held.until_blocked().await;
-    claim.commit().await.unwrap();
-    let refused = put.await.unwrap();
+    let (refused, ()) = tokio::join!(held.put(), async {
+        held.until_blocked().await;
+        claim.commit().await.unwrap();
+    });
     assert!(matches!(refused, Err(DatabaseError::Fenced)), "{refused:?}");
     assert_eq!(held.count(&mut other).await, 0);
 }
@@ -148,10 +145,11 @@ async fn what_waits_for_a_claim_that_fails_is_stored() {
     let mut other = held.fresh.connection().await;
     let mut claim = other.begin().await.unwrap();
     execute(&mut claim, &held.claim_anew()).await;
-    let put = held.put();
-    held.until_blocked().await;
-    claim.rollback().await.unwrap();
-    put.await.unwrap().unwrap();
+    let (stored, ()) = tokio::join!(held.put(), async {
+        held.until_blocked().await;
+        claim.rollback().await.unwrap();
+    });
+    stored.unwrap();
     assert_eq!(held.count(&mut other).await, 2);
 }
 
@@ -169,15 +167,18 @@ async fn nobody_claims_a_thread_while_its_checkpoint_is_being_stored() {
         held.thread
     );
     execute(&mut same, &checkpoint).await;
-    let put = held.put();
-    held.until_blocked().await;
     execute(&mut third, "set lock_timeout = '100ms'").await;
-    let claim = sqlx::raw_sql(AssertSqlSafe(held.claim_anew()));
-    let refused = claim.execute(&mut third).await.unwrap_err();
-    let code = refused.as_database_error().and_then(|error| error.code());
-    assert_eq!(code.as_deref(), Some("55P03"), "{refused}");
-    same.rollback().await.unwrap();
-    put.await.unwrap().unwrap();
+    let (stored, ()) = tokio::join!(held.put(), async {
+        held.until_blocked().await;
+        let claim = sqlx::raw_sql(AssertSqlSafe(held.claim_anew()));
+        let refused = claim.execute(&mut third).await.unwrap_err();
+        let code = refused
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code);
+        assert_eq!(code.as_deref(), Some("55P03"), "{refused}");
+        same.rollback().await.unwrap();
+    });
+    stored.unwrap();
     execute(&mut third, &held.claim_anew()).await;
     assert_eq!(held.count(&mut third).await, 2);
 }
