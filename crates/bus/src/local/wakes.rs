@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use runloom_core::bus::{BusError, Wake, WakeAnswer};
 use runloom_core::ids::ThreadId;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 /// Wake-ups beyond so many are refused; the sweep finds their threads.
@@ -16,8 +16,9 @@ const KEPT: usize = 100_000;
 pub(super) struct Wakes {
     ack_wait: Duration,
     state: Mutex<State>,
-    /// Says that there is more to take, or that something comes again sooner.
-    changed: watch::Sender<()>,
+    /// Says that there is more to take, or that something comes again sooner. Those who wait are told
+    /// in the order of coming, as simulations need it; a watch channel tells them in any order.
+    changed: Notify,
 }
 
 #[derive(Default)]
@@ -45,7 +46,7 @@ impl Wakes {
         Self {
             ack_wait,
             state: Mutex::default(),
-            changed: watch::Sender::new(()),
+            changed: Notify::new(),
         }
     }
 
@@ -56,16 +57,16 @@ impl Wakes {
         }
         state.waiting.push_back(thread);
         drop(state);
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
         Ok(())
     }
 
     /// Takes up to `max`, waiting up to `wait` for the first.
     pub(super) async fn take(own: &Arc<Self>, max: usize, wait: Duration) -> Vec<Wake> {
         let deadline = Instant::now() + wait;
-        let mut changed = own.changed.subscribe();
         loop {
-            changed.mark_unchanged();
+            // Made before the look, so that a change in between is not missed.
+            let changed = own.changed.notified();
             // Nothing is awaited between taking and returning, so dropping this future loses none.
             let (taken, next) = own.take_now(max);
             if !taken.is_empty() || max == 0 || Instant::now() >= deadline {
@@ -73,7 +74,7 @@ impl Wakes {
             }
             let until = next.map_or(deadline, |next| next.min(deadline));
             // Whether there is more or time has passed: it has to look.
-            let _ = timeout_at(until, changed.changed()).await;
+            let _ = timeout_at(until, changed).await;
         }
     }
 
@@ -106,7 +107,7 @@ impl Wakes {
                 .taken
                 .insert((Instant::now() + delay, place.1), thread);
             drop(state);
-            self.changed.send_replace(());
+            self.changed.notify_waiters();
         }
     }
 
