@@ -286,7 +286,12 @@ fn refuse(state: &mut State, claim: Claim) {
 
 /// A settlement came too late. The worker gives up both claims.
 fn refuse_settlement(state: &mut State, claim: Claim, next: Option<Claim>) {
-    if let Some(worker) = state.process(claim.worker) {
+    let Some(worker) = state.process(claim.worker) else {
+        return;
+    };
+    // Whoever had another answer meanwhile does not hear this one.
+    let waits = worker.find(claim, |at| matches!(at, At::Settling { .. }));
+    if waits.is_some() {
         worker.forget(claim);
         if let Some(next) = next {
             worker.forget(next);

@@ -86,7 +86,8 @@ pub(crate) fn holds(name: &str, protocol: Protocol) {
         began.elapsed()
     );
     if let Some((property, path)) = checker.discoveries().into_iter().next() {
-        let actions = path.into_actions();
+        let actions = path.into_actions().into_iter();
+        let actions: Vec<_> = actions.map(|action| format!("{action:?}")).collect();
         panic!("{name}: {property} after {actions:#?}");
     }
     assert!(checker.is_done(), "{name}: the search was cut short");
