@@ -92,7 +92,7 @@ async fn serve(url: &str, prefix: &str, name: &'static str) -> Serving {
     let stopped = Box::pin(stop.clone().cancelled_owned());
     let serving = async move {
         let host = nats.service_host();
-        host.serve(service, "1.2.3", stopped).await.unwrap();
+        host.serve(service, "1.2.3", stopped).await;
     };
     Serving {
         sayer,

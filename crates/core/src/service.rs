@@ -1,9 +1,11 @@
 //! The port for request and reply: the API's operations by name, for callers that speak no HTTP.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 
 /// An operation that can be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,4 +59,12 @@ pub trait Service: Send + Sync + 'static {
     /// Calls `operation`. What cannot be done is an answer, too. Dropping the call gives up waiting
     /// for the answer; it undoes nothing.
     async fn call(&self, operation: &Operation, body: Bytes) -> Answer;
+}
+
+/// Carries calls to a service.
+#[async_trait]
+pub trait ServiceHost: Send + Sync + 'static {
+    /// Serves `service` in this version until `stop`, then lets the calls under way be answered.
+    /// Processes that serve the same share the calls. What keeps it from serving it waits for.
+    async fn serve(&self, service: Arc<dyn Service>, version: &str, stop: BoxFuture<'static, ()>);
 }

@@ -150,7 +150,10 @@ impl Nats {
     /// What carries calls of the API: the micro service `runloom`. It begins when there is a
     /// connection and goes on after each new one.
     pub fn service_host(&self) -> Arc<dyn ServiceHost> {
-        Arc::new(NatsServiceHost::new(self.control.clone(), self.subjects.clone()))
+        Arc::new(NatsServiceHost::new(
+            self.control.clone(),
+            self.subjects.clone(),
+        ))
     }
 
     /// The version of the server, if there is a connection and it is new enough.

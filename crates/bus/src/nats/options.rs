@@ -137,7 +137,7 @@ impl Options {
             event_age: Duration::from_hours(1),
             event_frames: 20_000,
             lifecycle_age: Duration::from_hours(24),
-            lifecycle_bytes: 1 << 30,
+            lifecycle_bytes: 256 << 20,
             wake_bytes: 256 << 20,
             ack_wait: Duration::from_secs(5),
             connect_wait: Duration::from_secs(2),

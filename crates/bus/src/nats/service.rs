@@ -11,17 +11,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use async_nats::service::{
+    NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE, Request, Service as NatsService, ServiceExt,
+};
 use async_trait::async_trait;
-use async_nats::service::endpoint::Endpoint;
-use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE, Request, ServiceExt};
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use futures::stream::SelectAll;
+use futures::stream::{BoxStream, SelectAll};
 use runloom_core::bus::BusError;
 use runloom_core::service::{Answer, Operation, Service, ServiceHost};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::link::{CALL, Link, bounded};
@@ -36,6 +37,9 @@ const ERRORS: &str = "Nats-Service-Error-Code is the HTTP status, the body {deta
 /// What an operation may do at once. Each has its own measure, so that those who wait for runs do
 /// not keep others from creating them.
 const AT_ONCE: usize = 512;
+
+/// How long after a failure to begin again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Room for an answer's headers.
 const HEADERS: usize = 1024;
@@ -57,18 +61,16 @@ impl NatsServiceHost {
 
 #[async_trait]
 impl ServiceHost for NatsServiceHost {
-    async fn serve(
-        &self,
-        service: Arc<dyn Service>,
-        version: &str,
-        stop: BoxFuture<'static, ()>,
-    ) -> Result<(), BusError> {
-        serve(self.link.clone(), &self.subjects, version, service, stop).await
+    async fn serve(&self, service: Arc<dyn Service>, version: &str, stop: BoxFuture<'static, ()>) {
+        serve(self.link.clone(), &self.subjects, version, service, stop).await;
     }
 }
 
 /// A call that came, of which operation, and how many more of it may be under way.
 type Call = (&'static Operation, Arc<Semaphore>, Request);
+
+/// The calls of all operations.
+type Calls = SelectAll<BoxStream<'static, Call>>;
 
 /// Serves `service` until `stop`, then lets the calls under way be answered. Begins as soon as there
 /// is a connection, and goes on after each reconnection.
@@ -78,34 +80,14 @@ async fn serve(
     version: &str,
     service: Arc<dyn Service>,
     mut stop: BoxFuture<'static, ()>,
-) -> Result<(), BusError> {
-    let mut connected = link.connected();
-    tokio::select! {
-        biased;
-        () = &mut stop => return Ok(()),
-        // The link keeps the sender: as long as it is here there is something to wait for.
-        _ = connected.wait_for(|number| *number > 0) => {}
-    }
+) {
     let errors = Errors::default();
-    let counted = errors.clone();
-    let builder = link
-        .client()
-        .service_builder()
-        .description("Runs of graphs on threads")
-        .queue_group(SERVICE_GROUP)
-        .metadata(text(&[("cell", subjects.cell())]))
-        .stats_handler(move |endpoint, _| error_count(&counted, &endpoint));
-    let started = bounded(CALL, builder.start(NAME, version)).await?;
-    let mut calls = SelectAll::new();
-    for operation in service.operations() {
-        let endpoint = started
-            .endpoint_builder()
-            .name(operation.name.replace('.', "-"))
-            .metadata(metadata(operation));
-        let endpoint: Endpoint = bounded(CALL, endpoint.add(subjects.api(operation.name))).await?;
-        let permits = Arc::new(Semaphore::new(AT_ONCE));
-        calls.push(endpoint.map(move |request| (operation, permits.clone(), request)));
-    }
+    let starting = start_at_last(&link, subjects, version, &*service, &errors);
+    let (started, mut calls) = tokio::select! {
+        biased;
+        () = &mut stop => return,
+        started = starting => started,
+    };
     let tasks = TaskTracker::new();
     let take = |(operation, permits, request): Call| {
         let (service, link, errors) = (service.clone(), link.clone(), errors.clone());
@@ -134,7 +116,63 @@ async fn serve(
     tasks.close();
     tasks.wait().await;
     let _ = bounded(CALL, link.client().flush()).await;
-    Ok(())
+}
+
+/// Waits for a connection, and for what else it may need.
+async fn start_at_last(
+    link: &Link,
+    subjects: &Subjects,
+    version: &str,
+    service: &dyn Service,
+    errors: &Errors,
+) -> (NatsService, Calls) {
+    let mut connected = link.connected();
+    loop {
+        // The link keeps the sender: as long as it is here there is something to wait for.
+        let _ = connected.wait_for(|number| *number > 0).await;
+        match start(link, subjects, version, service, errors).await {
+            Ok(started) => return started,
+            Err(error) => tracing::warn!(%error, "the API cannot be served on NATS yet"),
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+async fn start(
+    link: &Link,
+    subjects: &Subjects,
+    version: &str,
+    service: &dyn Service,
+    errors: &Errors,
+) -> Result<(NatsService, Calls), BusError> {
+    let counted = errors.clone();
+    let builder = link
+        .client()
+        .service_builder()
+        .description("Runs of graphs on threads")
+        .queue_group(SERVICE_GROUP)
+        .metadata(text(&[("cell", subjects.cell())]))
+        .stats_handler(move |endpoint, _| error_count(&counted, &endpoint));
+    let started = bounded(CALL, builder.start(NAME, version)).await?;
+    let mut calls = SelectAll::new();
+    for operation in service.operations() {
+        let endpoint = started
+            .endpoint_builder()
+            .name(operation.name.replace('.', "-"))
+            .metadata(metadata(operation));
+        let endpoint = bounded(CALL, endpoint.add(subjects.api(operation.name))).await;
+        let endpoint = match endpoint {
+            Ok(endpoint) => endpoint,
+            Err(error) => {
+                let _ = started.stop().await;
+                return Err(error);
+            }
+        };
+        let permits = Arc::new(Semaphore::new(AT_ONCE));
+        let call = move |request| (operation, permits.clone(), request);
+        calls.push(endpoint.map(call).boxed());
+    }
+    Ok((started, calls))
 }
 
 async fn reply(
