@@ -2,15 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod support;
+
 use std::time::Duration;
 
 use async_nats::jetstream;
 use chrono::{DateTime, Utc};
-use runloom_bus::nats::{Nats, Options};
+use runloom_bus::nats::Nats;
 use runloom_core::ids::{AssistantId, RunId, ThreadId};
 use runloom_core::lifecycle::{LifecycleEvent, Stage};
 use runloom_testkit::services::shared;
 use serde_json::Value;
+use support::{Leftovers, options};
 
 fn event(id: i64, stage: Stage) -> LifecycleEvent {
     LifecycleEvent {
@@ -29,20 +32,19 @@ struct Kept {
     nats: Nats,
     context: jetstream::Context,
     prefix: String,
+    _leftovers: Leftovers,
 }
 
 impl Kept {
     async fn new(manage: bool) -> Self {
-        let prefix = format!("test-{}", RunId::new());
-        let mut options = Options::new([shared::nats_url()]);
-        options.prefix.clone_from(&prefix);
-        options.event_shards = 1;
+        let url = shared::nats_url();
+        let mut options = options(&url);
         options.manage_streams = manage;
-        let client = async_nats::connect(shared::nats_url()).await.unwrap();
         Self {
+            prefix: options.prefix.clone(),
+            _leftovers: Leftovers::of(&options),
             nats: Nats::connect(options).await.unwrap(),
-            context: jetstream::new(client),
-            prefix,
+            context: jetstream::new(async_nats::connect(url).await.unwrap()),
         }
     }
 

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +12,13 @@ use async_nats::{Client, Message};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use runloom_bus::nats::{Nats, Options};
+use runloom_bus::nats::Nats;
 use runloom_core::ids::RunId;
 use runloom_core::service::{Answer, Operation, Service};
 use runloom_testkit::services::nats::{Server, Version};
 use runloom_testkit::services::shared;
 use serde_json::{Value, json};
+use support::{Leftovers, options};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -76,12 +79,13 @@ struct Serving {
     sayer: Arc<Sayer>,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    _leftovers: Leftovers,
 }
 
 async fn serve(url: &str, prefix: &str, name: &'static str) -> Serving {
-    let mut options = Options::new([url]);
+    let mut options = options(url);
     options.prefix = prefix.to_owned();
-    options.event_shards = 1;
+    let leftovers = Leftovers::of(&options);
     let nats = Nats::connect(options).await.unwrap();
     let sayer = Arc::new(Sayer {
         name,
@@ -98,6 +102,7 @@ async fn serve(url: &str, prefix: &str, name: &'static str) -> Serving {
         sayer,
         stop,
         task: TaskTracker::new().spawn(serving),
+        _leftovers: leftovers,
     }
 }
 
@@ -227,4 +232,6 @@ async fn the_service_comes_back_with_the_server_and_stops_without_one() {
     serving.stop.cancel();
     let patience = Duration::from_secs(20);
     timeout(patience, serving.task).await.unwrap().unwrap();
+    // For whoever clears away.
+    server.restart().await;
 }
