@@ -21,6 +21,11 @@ use crate::{runs, threads};
 /// How many settlements of a thread are remembered, so that they can be repeated.
 const REMEMBERED: i64 = 32;
 
+/// Where the settlement of an attempt is remembered.
+pub(crate) fn slot(epoch: i64) -> i64 {
+    epoch % REMEMBERED
+}
+
 /// Claims the run of `thread` that is due, if one is. The thread is left to be stored.
 pub(crate) async fn claim_due(
     change: &mut Change,
@@ -95,7 +100,7 @@ pub(crate) async fn settle(
 }
 
 /// That a run was claimed.
-fn started(claimed: &Claimed) -> RunChange {
+pub(crate) fn started(claimed: &Claimed) -> RunChange {
     RunChange {
         thread_id: claimed.lease.thread_id,
         run_id: claimed.lease.run_id,
@@ -210,7 +215,7 @@ async fn remember(change: &mut Change, lease: &Lease, status: Option<RunStatus>)
             epoch = excluded.epoch, claim = excluded.claim, run_id = excluded.run_id,
             status = excluded.status",
         lease.thread_id.0,
-        lease.fence.epoch % REMEMBERED,
+        slot(lease.fence.epoch),
         lease.fence.epoch,
         lease.fence.claim.0,
         lease.run_id.0,
@@ -232,7 +237,7 @@ async fn repeat(
         "select run_id, status from settlements
         where thread_id = $1 and slot = $2 and epoch = $3 and claim = $4",
         lease.thread_id.0,
-        lease.fence.epoch % REMEMBERED,
+        slot(lease.fence.epoch),
         lease.fence.epoch,
         lease.fence.claim.0
     );

@@ -17,6 +17,7 @@ mod assistants;
 mod attempts;
 mod checkpoints;
 mod checkup;
+mod claims;
 mod connections;
 mod convert;
 mod error;
@@ -31,8 +32,10 @@ mod runs;
 mod schema;
 mod search;
 mod session;
+mod settle;
 mod shelf;
 mod stops;
+mod submit;
 mod sweep;
 mod threads;
 
@@ -44,9 +47,11 @@ use runloom_core::clock::Clock;
 use runloom_core::run::MAX_ATTEMPTS;
 use sqlx::postgres::PgConnectOptions;
 
+use crate::claims::Claims;
 use crate::connections::{Change, Connections};
 use crate::error::Result;
 use crate::session::Session;
+use crate::submit::Grounds;
 
 pub use crate::error::OpenError;
 
@@ -64,6 +69,9 @@ pub struct Config {
     /// one round trip. `PgBouncer` in transaction mode can do that since 1.21 if
     /// `max_prepared_statements` is set; behind an older one say false.
     pub prepared: bool,
+    /// Whether an operation that happens often first tries to do with one round trip. Only tests say
+    /// false, to see that it makes no difference.
+    pub one_trip: bool,
     /// Replaces the database's clock. Only for tests, which need one that they can move.
     pub clock: Option<Arc<dyn Clock>>,
 }
@@ -74,6 +82,7 @@ impl Default for Config {
             max_attempts: MAX_ATTEMPTS,
             connections: 16,
             prepared: true,
+            one_trip: true,
             clock: None,
         }
     }
@@ -82,6 +91,8 @@ impl Default for Config {
 /// A database on a Postgres server.
 pub struct Postgres {
     connections: Connections,
+    claims: Claims,
+    grounds: Grounds,
     config: Config,
 }
 
@@ -95,6 +106,8 @@ impl Postgres {
         let options = options.extra_float_digits(None);
         Ok(Self {
             connections: Connections::lazy(options, &config),
+            claims: Claims::default(),
+            grounds: Grounds::default(),
             config,
         })
     }

@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use runloom_core::database::{DatabaseError, Queue, Settled, Settlement, Sweep};
 use runloom_core::ids::{ClaimId, ThreadId, WorkerId};
 use runloom_core::lease::{ClaimReply, Fence, Held, Lease};
+use runloom_core::run::CancelAction;
+use sqlx::types::{Text, Uuid};
 
 use crate::attempts::{self, claim_due, claimed};
+use crate::claims::Claim;
 use crate::connections::Change;
 use crate::convert::after;
 use crate::error::Result;
+use crate::session::Session;
 use crate::{Postgres, sweep, threads};
 
 #[async_trait]
@@ -24,12 +29,9 @@ impl Queue for Postgres {
     }
 
     async fn renew(&self, worker: WorkerId, lease: Duration) -> Result<Vec<Held>, DatabaseError> {
-        let mut change = self.change().await?;
-        if !extend(&mut change, worker, lease).await? {
-            return Err(DatabaseError::Fenced);
-        }
-        let held = held_by(&mut change, worker).await?;
-        change.commit().await?;
+        let mut session = self.statement().await?;
+        let held = renew(&mut session, worker, lease, self.set_time()).await?;
+        session.commit().await?;
         Ok(held)
     }
 
@@ -45,6 +47,16 @@ impl Queue for Postgres {
         worker: WorkerId,
         claim: ClaimId,
     ) -> Result<ClaimReply, DatabaseError> {
+        let request = Claim {
+            thread,
+            worker,
+            id: claim,
+        };
+        if self.config.one_trip
+            && let Some(reply) = self.claim_together(request).await
+        {
+            return Ok(reply);
+        }
         let mut change = self.change().await?;
         let reply = take(&mut change, thread, worker, claim).await?;
         change.commit().await?;
@@ -57,6 +69,11 @@ impl Queue for Postgres {
         settlement: Settlement,
         next: Option<ClaimId>,
     ) -> Result<Settled, DatabaseError> {
+        if self.config.one_trip
+            && let Some(settled) = self.settle_in_one(lease, &settlement, next).await?
+        {
+            return Ok(settled);
+        }
         let mut change = self.change().await?;
         let settled = attempts::settle(&mut change, lease, settlement, next).await?;
         change.commit().await?;
@@ -98,16 +115,59 @@ async fn announce(change: &mut Change, worker: WorkerId, lease: Duration) -> Res
     Ok(announced.execute(&mut **change).await?.rows_affected() > 0)
 }
 
-/// Extends a worker's lease, unless it was ended for good.
-async fn extend(change: &mut Change, worker: WorkerId, lease: Duration) -> Result<bool> {
-    let extended = sqlx::query!(
-        "update workers set lease_until = $2, lease = $2 - $3::timestamptz
-        where id = $1 and not dead",
+/// A row that says that a lease was extended, and an attempt under it, if there is one.
+struct HeldColumns {
+    thread_id: Option<Uuid>,
+    run_id: Option<Uuid>,
+    epoch: Option<i64>,
+    claim: Option<Uuid>,
+    cancel: Option<Text<CancelAction>>,
+}
+
+impl HeldColumns {
+    fn held(self) -> Option<Held> {
+        Some(Held {
+            run_id: self.run_id?.into(),
+            thread_id: self.thread_id?.into(),
+            fence: Fence {
+                epoch: self.epoch?,
+                claim: self.claim?.into(),
+            },
+            cancel: self.cancel.map(|cancel| cancel.0),
+        })
+    }
+}
+
+/// Extends a worker's lease, unless it was ended for good, and says what it holds.
+async fn renew(
+    session: &mut Session,
+    worker: WorkerId,
+    lease: Duration,
+    set_time: Option<DateTime<Utc>>,
+) -> Result<Vec<Held>> {
+    let rows = sqlx::query_as!(
+        HeldColumns,
+        r#"with renewed as (
+            update workers w
+            set lease_until = coalesce($3, clock_timestamp()) + l.lease, lease = l.lease
+            from (select make_interval(secs => $2) as lease) l
+            where id = $1 and not dead
+            returning w.id
+        )
+        select t.id as "thread_id?", r.id as "run_id?", t.epoch as "epoch?", t.claim as "claim?",
+            r.cancel as "cancel?"
+        from renewed
+            left join (threads t join runs r on r.id = t.held_run) on t.worker_id = renewed.id
+        order by t.id"#,
         worker.0,
-        after(change.now, lease),
-        change.now
+        lease.as_secs_f64(),
+        set_time
     );
-    Ok(extended.execute(&mut **change).await?.rows_affected() > 0)
+    let rows = rows.fetch_all(session).await?;
+    if rows.is_empty() {
+        return Err(DatabaseError::Fenced.into());
+    }
+    Ok(rows.into_iter().filter_map(HeldColumns::held).collect())
 }
 
 /// Ends a worker's lease for good.
@@ -116,26 +176,6 @@ async fn bury(change: &mut Change, worker: WorkerId) -> Result<()> {
         .execute(&mut **change)
         .await?;
     Ok(())
-}
-
-async fn held_by(change: &mut Change, worker: WorkerId) -> Result<Vec<Held>> {
-    let rows = sqlx::query!(
-        r#"select t.id, t.epoch, t.claim as "claim!", r.id as run_id, r.cancel
-        from threads t join runs r on r.id = t.held_run
-        where t.worker_id = $1 order by t.id"#,
-        worker.0
-    );
-    let rows = rows.fetch_all(&mut **change).await?;
-    let held = rows.into_iter().map(|row| Held {
-        run_id: row.run_id.into(),
-        thread_id: row.id.into(),
-        fence: Fence {
-            epoch: row.epoch,
-            claim: row.claim.into(),
-        },
-        cancel: row.cancel.map(|cancel| cancel.0),
-    });
-    Ok(held.collect())
 }
 
 /// Whether the worker's lease covers what it does now.

@@ -11,6 +11,7 @@ use runloom_core::run::{
 };
 use runloom_core::state::Head;
 use runloom_core::thread::{Thread, ThreadFacts, ThreadStatus};
+use serde::Deserialize;
 use sqlx::types::{Json, Text, Uuid};
 
 use crate::error::Result;
@@ -298,6 +299,58 @@ impl From<RunColumns> for RunRow {
             run,
             not_before: columns.not_before,
             handed_back: columns.handed_back.cast_unsigned(),
+        }
+    }
+}
+
+/// A run as Postgres writes a whole row into one document: what a function answers with.
+#[derive(Deserialize)]
+pub(crate) struct RunDocument {
+    id: RunId,
+    thread_id: ThreadId,
+    assistant_id: AssistantId,
+    graph_id: GraphId,
+    seq: i64,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    status: RunStatus,
+    metadata: JsonMap,
+    kwargs: RunKwargs,
+    multitask_strategy: MultitaskStrategy,
+    policy: PartialPolicy,
+    cancel: Option<CancelAction>,
+    cancel_reason: Option<String>,
+    superseded_by: Option<RunId>,
+    attempt: u32,
+    worker_id: Option<WorkerId>,
+    error: Option<RunError>,
+    output: Option<RawJson>,
+    interrupted_output: Option<RawJson>,
+}
+
+impl From<RunDocument> for Run {
+    fn from(document: RunDocument) -> Self {
+        Self {
+            id: document.id,
+            thread_id: document.thread_id,
+            assistant_id: document.assistant_id,
+            graph_id: document.graph_id,
+            seq: document.seq,
+            created_at: document.created_at,
+            updated_at: document.updated_at,
+            status: document.status,
+            metadata: document.metadata,
+            kwargs: document.kwargs,
+            multitask_strategy: document.multitask_strategy,
+            policy: document.policy,
+            attempt: document.attempt,
+            cancel: document.cancel,
+            cancel_reason: document.cancel_reason,
+            superseded_by: document.superseded_by,
+            worker_id: document.worker_id,
+            error: document.error,
+            output: document.output,
+            interrupted_output: document.interrupted_output,
         }
     }
 }

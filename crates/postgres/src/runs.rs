@@ -23,6 +23,15 @@ use crate::{Postgres, TRIES, threads};
 #[async_trait]
 impl Runs for Postgres {
     async fn submit_run(&self, new: NewRun) -> Result<Submission, DatabaseError> {
+        if self.config.one_trip {
+            match self.submit_in_one(&new).await {
+                Ok(Some(submission)) => return Ok(submission),
+                Ok(None) => {}
+                // Somebody else has submitted the same run at the same time.
+                Err(error) if error.violates("runs_pkey") => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         for _ in 0..TRIES {
             let mut change = self.change().await?;
             match submit(&mut change, &new).await {

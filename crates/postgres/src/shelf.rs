@@ -184,19 +184,19 @@ impl<'a> Values<'a> {
 /// Pending writes, column by column; of each slot the one that counts, as a statement changes a row
 /// only once.
 #[derive(Default)]
-struct Writes<'a> {
-    ns: Vec<&'a str>,
-    checkpoint_id: Vec<&'a str>,
-    task_id: Vec<&'a str>,
-    position: Vec<i32>,
-    task_path: Vec<&'a str>,
-    channel: Vec<&'a str>,
-    kind: Vec<&'a str>,
-    data: Vec<&'a [u8]>,
+pub(crate) struct Writes<'a> {
+    pub(crate) ns: Vec<&'a str>,
+    pub(crate) checkpoint_id: Vec<&'a str>,
+    pub(crate) task_id: Vec<&'a str>,
+    pub(crate) position: Vec<i32>,
+    pub(crate) task_path: Vec<&'a str>,
+    pub(crate) channel: Vec<&'a str>,
+    pub(crate) kind: Vec<&'a str>,
+    pub(crate) data: Vec<&'a [u8]>,
 }
 
 impl<'a> Writes<'a> {
-    fn of(writes: &'a [NewWrites]) -> Self {
+    pub(crate) fn of(writes: &'a [NewWrites]) -> Self {
         let mut slots = BTreeMap::new();
         for new in writes {
             for write in &new.writes {

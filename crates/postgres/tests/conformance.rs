@@ -33,3 +33,20 @@ mod unprepared {
 
     runloom_testkit::database_conformance!(fixture);
 }
+
+mod in_many_trips {
+    use runloom_postgres::Config;
+    use runloom_testkit::conformance::database::Fixture;
+
+    use crate::common;
+
+    async fn fixture() -> Fixture {
+        let config = Config {
+            one_trip: false,
+            ..Config::default()
+        };
+        common::fixture(config).await
+    }
+
+    runloom_testkit::database_conformance!(fixture);
+}

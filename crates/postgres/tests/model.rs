@@ -24,12 +24,16 @@ async fn check(config: Config, seeds: Range<u64>) {
 
 #[tokio::test]
 async fn random_operations_get_the_answers_of_the_model() {
-    check(Config::default(), 0..3).await;
+    check(Config::default(), 0..6).await;
 }
 
 #[tokio::test]
-async fn other_random_operations_get_the_answers_of_the_model() {
-    check(Config::default(), 100..103).await;
+async fn random_operations_in_many_trips_get_the_answers_of_the_model() {
+    let config = Config {
+        one_trip: false,
+        ..Config::default()
+    };
+    check(config, 100..103).await;
 }
 
 #[tokio::test]
