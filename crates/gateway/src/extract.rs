@@ -12,11 +12,12 @@ use axum::http::request::Parts;
 use runloom_api::error::ErrorCode;
 use runloom_core::ids::{AssistantId, CheckpointId, GraphId, RunId, ThreadId};
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use uuid::Uuid;
 
 use crate::Gateway;
 use crate::error::{Refusal, known_graphs};
+use crate::sound::Sound;
 
 /// A JSON object, whatever its content type says. Fields that `T` does not know are ignored.
 pub(crate) struct Body<T>(pub(crate) T);
@@ -91,15 +92,11 @@ fn too_large(limit: usize) -> Refusal {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        // A wrong type may be met before the place where the text stops being JSON.
-        let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
-        Refusal::invalid(if is_json {
-            error.to_string()
-        } else {
-            "Invalid JSON in request body".to_owned()
-        })
-    })
+    // First: a wrong type may be met before the place where the text stops being JSON.
+    if serde_json::from_slice::<Sound>(bytes).is_err() {
+        return Err(Refusal::invalid("Invalid JSON in request body"));
+    }
+    serde_json::from_slice(bytes).map_err(|error| Refusal::invalid(error.to_string()))
 }
 
 /// The query, in which a name may stand several times. Names nobody asks for are ignored.

@@ -16,6 +16,7 @@ mod page;
 mod router;
 mod runs;
 mod service;
+mod sound;
 mod sse;
 mod state;
 mod system;
