@@ -86,7 +86,10 @@ impl Active {
         let entries = self.lock();
         let unknown = held.into_iter().filter(|held| {
             let entry = entries.get(&held.fence.claim);
-            if let (Some(Entry::Running(_, stopper)), Some(action)) = (entry, held.cancel) {
+            // A claim that was repeated may have got another run than the one that this tells of.
+            if let (Some(Entry::Running(run, stopper)), Some(action)) = (entry, held.cancel)
+                && *run == held.run_id
+            {
                 stopper.cancel(action, Heard::Renewal);
             }
             entry.is_none()
@@ -110,6 +113,8 @@ impl Active {
 
 #[cfg(test)]
 mod tests {
+    use runloom_core::ids::ThreadId;
+    use runloom_core::lease::Fence;
     use runloom_core::run::CancelAction;
 
     use super::*;
@@ -144,6 +149,27 @@ mod tests {
         let known = active.claiming(ClaimId::new());
         assert_eq!(active.signal(signal(run, known.id)), SignalReply::Stopping);
         known.begin(run, &stopper);
+        assert_eq!(stopper.cause(), Some(StopKind::Interrupt));
+    }
+
+    #[test]
+    fn a_renewal_that_tells_of_another_run_of_the_same_claim_stops_nobody() {
+        let active = Active::default();
+        let (run, stopper) = (RunId::new(), Arc::new(Stopper::new(None)));
+        let known = active.claiming(ClaimId::new());
+        known.begin(run, &stopper);
+        let held = |run_id| Held {
+            run_id,
+            thread_id: ThreadId::new(),
+            fence: Fence {
+                epoch: 1,
+                claim: known.id,
+            },
+            cancel: Some(CancelAction::Interrupt),
+        };
+        assert_eq!(active.reconcile(vec![held(RunId::new())]), vec![]);
+        assert_eq!(stopper.cause(), None);
+        assert_eq!(active.reconcile(vec![held(run)]), vec![]);
         assert_eq!(stopper.cause(), Some(StopKind::Interrupt));
     }
 
