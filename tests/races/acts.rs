@@ -8,7 +8,7 @@ use runloom_core::executor::Attempt;
 use runloom_core::ids::{RunId, ThreadId};
 
 /// An attempt, by its run and number.
-type Key = (RunId, u32);
+pub(crate) type Key = (RunId, u32);
 
 /// Collects what attempts did, and notices at once when two of one thread do it together.
 #[derive(Default)]
@@ -45,23 +45,14 @@ impl Acts {
         note(&mut self.inner.lock().unwrap().writes, attempt);
     }
 
-    /// The attempts of `thread` that came back after another one had begun: none may (I2, I3).
-    pub(crate) fn overlaps(&self, thread: ThreadId) -> Vec<(RunId, u32)> {
-        let inner = self.inner.lock().unwrap();
-        let mut wrong = Vec::new();
-        for sequence in [inner.acts.get(&thread), inner.writes.get(&thread)]
-            .into_iter()
-            .flatten()
-        {
-            let mut seen = Vec::new();
-            for key in sequence {
-                if seen.contains(key) {
-                    wrong.push(*key);
-                }
-                seen.push(*key);
-            }
-        }
-        wrong
+    /// The attempts of `thread` that acted after another one had begun to: none may (I2).
+    pub(crate) fn overlaps(&self, thread: ThreadId) -> Vec<Key> {
+        returned(self.inner.lock().unwrap().acts.get(&thread))
+    }
+
+    /// The attempts of `thread` that wrote after another one had: none may (I3).
+    pub(crate) fn late_writes(&self, thread: ThreadId) -> Vec<Key> {
+        returned(self.inner.lock().unwrap().writes.get(&thread))
     }
 
     /// The runs of `thread` in the order in which they first acted.
@@ -83,4 +74,12 @@ fn note(sequences: &mut HashMap<ThreadId, Vec<Key>>, attempt: &Attempt) {
     if sequence.last() != Some(&key) {
         sequence.push(key);
     }
+}
+
+/// Who comes back in `sequence` after somebody else.
+fn returned(sequence: Option<&Vec<Key>>) -> Vec<Key> {
+    let sequence = sequence.map(Vec::as_slice).unwrap_or_default();
+    let places = sequence.iter().enumerate();
+    let back = places.filter(|(place, key)| sequence[..*place].contains(key));
+    back.map(|(_, key)| *key).collect()
 }

@@ -1,11 +1,11 @@
-//! What stands still: a worker process that is paused, as by SIGSTOP or a frozen machine.
+//! What stands still: a process that is paused, as by SIGSTOP or a frozen machine.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
-/// Stops everything of one worker while it is closed. Whoever waits goes on in the order of coming,
+/// Stops everything of one process while it is closed. Whoever waits goes on in the order of coming,
 /// so that a seed is a history.
 #[derive(Clone, Default)]
 pub(crate) struct Pause(Arc<Gate>);
@@ -25,12 +25,17 @@ impl Pause {
         }
     }
 
+    /// Whether it is paused now.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.closed.load(Ordering::SeqCst)
+    }
+
     /// Waits until nothing is paused.
     pub(crate) async fn passed(&self) {
         loop {
             // Made before the look, so that an opening in between is not missed.
             let opened = self.0.opened.notified();
-            if !self.0.closed.load(Ordering::SeqCst) {
+            if !self.is_set() {
                 return;
             }
             opened.await;

@@ -10,7 +10,9 @@
 mod acts;
 mod chaos;
 mod check;
+mod clocks;
 mod executor;
+mod gateway;
 mod play;
 mod scenarios;
 mod slow;

@@ -100,8 +100,7 @@ pub(crate) fn on_sqlite<F: Future<Output = ()>>(name: &str, scenario: impl Fn(Ar
 }
 
 /// A seed must decide everything, or a failing one could not be played again.
-#[test]
-fn one_seed_twice_is_one_history() {
+fn one_seed_twice_is_one_history<F: Future<Output = ()>>(scenario: impl Fn(Arc<World>) -> F) {
     let history = |seed| {
         let runtime = Builder::new_current_thread()
             .enable_time()
@@ -110,17 +109,33 @@ fn one_seed_twice_is_one_history() {
         runtime.expect("a runtime").block_on(async {
             fastrand::seed(seed);
             let clock = clock();
-            let world = Arc::new(World::new(
-                Arc::new(Memory::new(clock.clone())),
-                clock,
-                seed,
-                1,
-            ));
-            crate::scenarios::anything_at_all(world.clone()).await;
+            let memory = Arc::new(Memory::new(clock.clone()));
+            let world = Arc::new(World::new(memory, clock, seed, 1));
+            scenario(world.clone()).await;
             world.story().await
         })
     };
     for seed in 0..50 {
         assert_eq!(history(seed), history(seed), "seed {seed}");
     }
+}
+
+#[test]
+fn one_seed_twice_is_one_history_of_anything_at_all() {
+    one_seed_twice_is_one_history(crate::scenarios::anything_at_all);
+}
+
+#[test]
+fn one_seed_twice_is_one_history_of_gateways_that_die() {
+    one_seed_twice_is_one_history(crate::scenarios::a_gateway_dies_and_another_stands_still);
+}
+
+#[test]
+fn one_seed_twice_is_one_history_of_an_outage() {
+    one_seed_twice_is_one_history(crate::scenarios::the_database_is_down_for_a_while);
+}
+
+#[test]
+fn one_seed_twice_is_one_history_of_a_bus_that_forgets() {
+    one_seed_twice_is_one_history(crate::scenarios::the_bus_forgets_everything);
 }

@@ -1,6 +1,7 @@
 //! The races, each from a report somewhere.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -79,7 +80,7 @@ async fn five_rejects_on_an_idle_thread(world: Arc<World>) {
     world.start_worker();
     let all = ["1", "2", "3", "4", "5"];
     let accepted =
-        join_all(all.map(|text| world.submit(Reject, text, input(text, 2, 20, Obedient), 0)));
+        join_all(all.map(|text| world.submit(Reject, text, input(text, 5, 100, Obedient), 0)));
     assert_eq!(accepted.await.iter().flatten().count(), 1);
     world.rest(Allowed::default()).await;
 }
@@ -102,7 +103,7 @@ async fn a_burst_of_six_interrupts(world: Arc<World>) {
     world.start_worker();
     world.start_worker();
     for text in ["1", "2", "3", "4", "5", "6"] {
-        let long = input(text, 10, 20, Obedient);
+        let long = input(text, 5, 150, Obedient);
         let accepted = world.submit(Interrupt, text, long, 0).await;
         assert!(accepted.is_some());
         world.jitter(world.any(&[0, 1, 10])).await;
@@ -362,6 +363,91 @@ async fn everything_restarts_while_busy(world: Arc<World>) {
     world.rest(Allowed::default()).await;
 }
 
+scenario!(
+    /// Nobody rolls back here: a run that was rolled back is forgotten with its id, so that a copy of
+    /// its submission which comes later still is a new run.
+    a_gateway_dies_and_another_stands_still
+);
+pub(crate) async fn a_gateway_dies_and_another_stands_still(world: Arc<World>) {
+    world.start_gateway();
+    world.start_worker();
+    world.start_worker();
+    let users = join_all(["1", "2", "3", "4", "5"].map(|text| {
+        let world = &world;
+        async move {
+            world.jitter(150).await;
+            world
+                .say(
+                    world.any(&[Reject, Enqueue, Interrupt]),
+                    text,
+                    world.any(&TEMPERS),
+                )
+                .await;
+        }
+    }));
+    let trouble = async {
+        world.jitter(80).await;
+        world.gateways.kill(0);
+        world.gateways.freeze(1, world.draw(300)).await;
+    };
+    tokio::join!(users, trouble);
+    world
+        .rest(Allowed {
+            cancelled: true,
+            ..Allowed::default()
+        })
+        .await;
+}
+
+scenario!(the_database_is_down_for_a_while);
+pub(crate) async fn the_database_is_down_for_a_while(world: Arc<World>) {
+    world.start_worker();
+    world.start_worker();
+    let users = join_all(["1", "2", "3", "4"].map(|text| {
+        let world = &world;
+        async move {
+            world.jitter(120).await;
+            world
+                .say(world.any(&STRATEGIES), text, world.any(&TEMPERS))
+                .await;
+        }
+    }));
+    let outage = async {
+        world.jitter(60).await;
+        world.outage(world.draw(1_000)).await;
+    };
+    tokio::join!(users, outage);
+    world
+        .rest(Allowed {
+            cancelled: true,
+            ..Allowed::default()
+        })
+        .await;
+}
+
+scenario!(the_bus_forgets_everything);
+pub(crate) async fn the_bus_forgets_everything(world: Arc<World>) {
+    world.start_worker();
+    world.start_worker();
+    let users = join_all(["1", "2", "3", "4", "5"].map(|text| {
+        let world = &world;
+        async move {
+            world.jitter(100).await;
+            world
+                .say(world.any(&[Enqueue, Interrupt]), text, world.any(&TEMPERS))
+                .await;
+        }
+    }));
+    let oblivion = async {
+        for _ in 0..40 {
+            world.jitter(6).await;
+            world.forget_bus().await;
+        }
+    };
+    tokio::join!(users, oblivion);
+    world.rest(Allowed::default()).await;
+}
+
 scenario!(anything_at_all);
 pub(crate) async fn anything_at_all(world: Arc<World>) {
     world.start_worker();
@@ -396,4 +482,36 @@ pub(crate) async fn anything_at_all(world: Arc<World>) {
             ..Allowed::default()
         })
         .await;
+}
+
+/// The margin of a lease covers clocks that are a tenth too slow. A clock at half speed goes on
+/// beside its successor: that cannot be prevented, but nothing that it writes lands.
+#[test]
+fn a_clock_beyond_the_margin_executes_in_vain() {
+    static OVERLAPS: AtomicUsize = AtomicUsize::new(0);
+    on_the_model("a clock beyond the margin", async |world: Arc<World>| {
+        world.start_worker_with_clock(0.4);
+        let long = input("victim", 6, 120, Deaf);
+        world.submit(Enqueue, "victim", long, 0).await;
+        world.jitter(60).await;
+        let millis = 440 + world.draw(300);
+        let others = async {
+            world.start_worker();
+            world.jitter(60).await;
+            world.say(Enqueue, "next", Slow).await;
+        };
+        tokio::join!(world.freeze(0, millis), others);
+        world
+            .rest(Allowed {
+                beside: true,
+                ..Allowed::default()
+            })
+            .await;
+        let overlaps = world.acts.overlaps(world.thread).len();
+        OVERLAPS.fetch_add(overlaps, Ordering::Relaxed);
+    });
+    assert!(
+        OVERLAPS.load(Ordering::Relaxed) > 0,
+        "the clocks were good enough"
+    );
 }

@@ -2,6 +2,7 @@
 //! its user is paused.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -41,9 +42,30 @@ pub(crate) struct Way {
     pub(crate) loss: f64,
 }
 
+/// Whether the database is down, for everybody.
+#[derive(Clone, Default)]
+pub(crate) struct Outage(Arc<AtomicBool>);
+
+impl Outage {
+    /// Begins or ends it.
+    pub(crate) fn set(&self, down: bool) {
+        self.0.store(down, Ordering::SeqCst);
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.0.load(Ordering::SeqCst) {
+            return Err(DatabaseError::Unavailable(
+                "the database is down".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// A database as one process sees it.
 pub(crate) struct Slow {
     inner: Arc<dyn Database>,
+    outage: Outage,
     way: Way,
     pause: Pause,
     random: Mutex<StdRng>,
@@ -52,9 +74,16 @@ pub(crate) struct Slow {
 }
 
 impl Slow {
-    pub(crate) fn new(inner: Arc<dyn Database>, way: Way, pause: Pause, seed: u64) -> Self {
+    pub(crate) fn new(
+        inner: Arc<dyn Database>,
+        outage: Outage,
+        way: Way,
+        pause: Pause,
+        seed: u64,
+    ) -> Self {
         Self {
             inner,
+            outage,
             way,
             pause,
             random: Mutex::new(StdRng::seed_from_u64(seed)),
@@ -74,10 +103,9 @@ impl Slow {
         tokio::time::sleep(Duration::from_micros(delay)).await;
         self.pause.passed().await;
         if lost {
-            Err(DatabaseError::Unavailable("lost on the way".to_owned()))
-        } else {
-            Ok(())
+            return Err(DatabaseError::Unavailable("lost on the way".to_owned()));
         }
+        self.outage.check()
     }
 
     async fn call<T>(&self, answer: impl Future<Output = Result<T>>) -> Result<T> {
@@ -148,11 +176,12 @@ impl Checkpoints for Slow {
             let mut random = self.random.lock().unwrap();
             (random.random_bool(0.05), random.random_range(0..2_000))
         };
-        let inner = self.inner.clone();
+        let (inner, outage) = (self.inner.clone(), self.outage.clone());
         let sent = self.sent.spawn(async move {
             if late {
                 tokio::time::sleep(Duration::from_millis(lateness)).await;
             }
+            outage.check()?;
             inner
                 .put_checkpoints(thread, guard, checkpoints, writes)
                 .await

@@ -1,4 +1,4 @@
-//! One small world: a database, a bus that loses things, some workers, and users.
+//! One small world: a database, a bus that loses things, some gateways and workers, and users.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,17 +18,20 @@ use runloom_core::json::{Json, JsonMap};
 use runloom_core::partial::PartialPolicy;
 use runloom_core::registry::Registry;
 use runloom_core::run::{CancelAction, MultitaskStrategy, RunKwargs, RunStatus};
-use runloom_core::search::CancelSelection;
+use runloom_core::search::{CancelSelection, Page, RunFilter};
 use runloom_sqlite::{Location, Sqlite};
 use runloom_testkit::doubles::{Faults, Faulty, TokioClock};
-use runloom_worker::{Config, Ports, Simulated, Worker};
+use runloom_testkit::invariants::{Dump, ThreadDump, check_step};
+use runloom_worker::{Config, Ports, Worker};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::acts::Acts;
 use crate::chaos::Pause;
+use crate::clocks::Skewed;
 use crate::executor::{GRAPH, Steps};
-use crate::slow::{Slow, Way};
+use crate::gateway::{Gateway, Gateways};
+use crate::slow::{Outage, Slow, Way};
 
 /// A run that was accepted, with what must become of it.
 #[derive(Clone, Debug)]
@@ -44,8 +47,11 @@ pub(crate) struct World {
     pub(crate) thread: ThreadId,
     pub(crate) acts: Arc<Acts>,
     pub(crate) accepted: Mutex<Vec<Accepted>>,
+    pub(crate) gateways: Gateways,
     clock: Arc<dyn Clock>,
     patience: u32,
+    outage: Outage,
+    bus: Arc<LocalNotifier>,
     notifier: Arc<dyn Notifier>,
     events: Arc<dyn EventLog>,
     random: Mutex<StdRng>,
@@ -73,20 +79,44 @@ impl World {
         } else {
             Faults::SOME
         };
-        let notifier = Faulty::new(Arc::new(LocalNotifier::new()), faults, seed);
-        Self {
+        let bus = Arc::new(LocalNotifier::new());
+        let notifier = Faulty::new(bus.clone(), faults, seed);
+        let world = Self {
             database,
             thread: ThreadId::new(),
             acts: Arc::default(),
             accepted: Mutex::default(),
+            gateways: Gateways::default(),
             clock,
             patience,
+            outage: Outage::default(),
+            bus,
             notifier: Arc::new(notifier),
             events: Arc::new(LocalEventLog::default()),
             random: Mutex::new(StdRng::seed_from_u64(seed)),
             workers: Mutex::default(),
             tasks: Mutex::new(JoinSet::new()),
-        }
+        };
+        world.start_gateway();
+        world.start_gateway();
+        world
+    }
+
+    /// A way of its own to the database for a process that `pause` may stop.
+    fn way(&self, pause: &Pause) -> Slow {
+        let way = Way {
+            delay: Duration::from_micros(self.draw(3_000)),
+            loss: if self.draw(2) == 0 { 0.03 } else { 0.0 },
+        };
+        let seed = self.draw(u64::MAX - 1);
+        let (database, outage) = (self.database.clone(), self.outage.clone());
+        Slow::new(database, outage, way, pause.clone(), seed)
+    }
+
+    /// Starts another gateway process.
+    pub(crate) fn start_gateway(&self) {
+        let pause = Pause::default();
+        self.gateways.start(self.way(&pause), pause);
     }
 
     /// A number from 0 to `most`.
@@ -100,15 +130,17 @@ impl World {
         tokio::time::sleep(Duration::from_micros(micros)).await;
     }
 
-    /// Starts another worker process.
+    /// Starts another worker process, whose clock is a little too slow or too fast.
     pub(crate) fn start_worker(&self) {
+        // Leases have a margin of a tenth.
+        let percent = u32::try_from(92 + self.draw(16)).unwrap();
+        self.start_worker_with_clock(f64::from(percent) / 100.0);
+    }
+
+    /// Starts another worker process, on whose clock `rate` seconds pass in a second.
+    pub(crate) fn start_worker_with_clock(&self, rate: f64) {
         let pause = Pause::default();
-        let way = Way {
-            delay: Duration::from_micros(self.draw(3_000)),
-            loss: if self.draw(2) == 0 { 0.03 } else { 0.0 },
-        };
-        let seed = self.draw(u64::MAX - 1);
-        let database = Slow::new(self.database.clone(), way, pause.clone(), seed);
+        let database = self.way(&pause);
         let executor = Steps {
             acts: self.acts.clone(),
             pause: pause.clone(),
@@ -121,7 +153,7 @@ impl World {
             registry: Registry::new([
                 Arc::new(executor) as Arc<dyn runloom_core::executor::Executor>
             ]),
-            time: Arc::new(Simulated::default()),
+            time: Arc::new(Skewed::new(rate)),
         };
         let shutdown = CancellationToken::new();
         let worker = Worker::new(config(self.patience), ports);
@@ -153,9 +185,24 @@ impl World {
         self.workers.lock().unwrap()[index].shutdown.cancel();
     }
 
-    async fn follow_up(&self, effects: Effects) {
+    /// Nobody gets an answer from the database for so many milliseconds.
+    pub(crate) async fn outage(&self, millis: u64) {
+        self.outage.set(true);
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        self.outage.set(false);
+    }
+
+    /// The bus loses every wake-up that it holds.
+    pub(crate) async fn forget_bus(&self) {
+        let held = self.bus.wakes(usize::MAX, Duration::ZERO).await;
+        for wake in held.expect("a bus in process") {
+            wake.done();
+        }
+    }
+
+    async fn follow_up(&self, gateway: &Gateway, effects: Effects) {
         // A gateway that dies between its commit and what must follow.
-        if self.draw(9) > 0 {
+        if self.draw(9) > 0 && !gateway.pause.is_set() {
             effects
                 .carry_out(self.notifier.as_ref(), self.events.as_ref())
                 .await;
@@ -186,12 +233,12 @@ impl World {
             policy: PartialPolicy::default(),
             server_configurable: JsonMap::new(),
         };
-        match self
-            .database
-            .submit_run(new)
-            .await
-            .expect("the database answers")
-        {
+        let submit = |database: Arc<dyn Database>| {
+            let new = new.clone();
+            async move { database.submit_run(new).await }
+        };
+        let (answer, gateway) = self.gateways.ask(self.client_patience(), submit).await;
+        match answer.expect("the database answers") {
             Submission::Rejected => None,
             Submission::Accepted(_, effects) => {
                 let accepted = Accepted {
@@ -200,10 +247,15 @@ impl World {
                     strategy,
                 };
                 self.accepted.lock().unwrap().push(accepted);
-                self.follow_up(effects).await;
+                self.follow_up(&gateway, effects).await;
                 Some(id)
             }
         }
+    }
+
+    /// How long a client waits for an answer.
+    fn client_patience(&self) -> Duration {
+        Duration::from_millis(100) * self.patience
     }
 
     /// Asks for a run to be stopped; whether it was still in flight.
@@ -213,12 +265,13 @@ impl World {
             action,
             reason: "a user asked".to_owned(),
         };
-        let cancelled = self
-            .database
-            .cancel_runs(request)
-            .await
-            .expect("the database answers");
-        self.follow_up(cancelled.effects).await;
+        let cancel = |database: Arc<dyn Database>| {
+            let request = request.clone();
+            async move { database.cancel_runs(request).await }
+        };
+        let (answer, gateway) = self.gateways.ask(self.client_patience(), cancel).await;
+        let cancelled = answer.expect("the database answers");
+        self.follow_up(&gateway, cancelled.effects).await;
         !cancelled.runs.is_empty()
     }
 
@@ -226,9 +279,15 @@ impl World {
     pub(crate) async fn delete_thread(&self) {
         use runloom_core::database::{DatabaseError, ThreadDeletion};
         loop {
-            match self.database.delete_thread(self.thread).await {
-                Ok(ThreadDeletion::Deleted(effects)) => return self.follow_up(effects).await,
-                Ok(ThreadDeletion::Stopping(effects)) => self.follow_up(effects).await,
+            let thread = self.thread;
+            let delete =
+                |database: Arc<dyn Database>| async move { database.delete_thread(thread).await };
+            let (answer, gateway) = self.gateways.ask(self.client_patience(), delete).await;
+            match answer {
+                Ok(ThreadDeletion::Deleted(effects)) => {
+                    return self.follow_up(&gateway, effects).await;
+                }
+                Ok(ThreadDeletion::Stopping(effects)) => self.follow_up(&gateway, effects).await,
                 Err(DatabaseError::NotFound(_)) => return,
                 Err(error) => panic!("{error}"),
             }
@@ -265,9 +324,38 @@ impl World {
         story
     }
 
+    /// What a step may change, without the checkpoints.
+    async fn glance(&self) -> Dump {
+        let all = Page {
+            limit: 1_000,
+            offset: 0,
+        };
+        let thread = self.database.thread(self.thread).await;
+        let runs = self.database.runs(self.thread, RunFilter::default(), all);
+        let runs = runs.await.expect("the database answers");
+        let mut dump = Dump::default();
+        if let Some(thread) = thread.expect("the database answers") {
+            let checkpoints = Vec::new();
+            let read = ThreadDump {
+                thread,
+                runs,
+                checkpoints,
+            };
+            dump.threads.insert(self.thread, read);
+        }
+        dump
+    }
+
     /// Waits until every accepted run is over or gone.
     pub(crate) async fn quiet(&self) {
-        loop {
+        let mut before = Dump::default();
+        for look in 0.. {
+            // Only the model is read in no time, so that what is read belongs to one moment.
+            if self.patience == 1 && look % 4 == 0 {
+                let now = self.glance().await;
+                check_step(&before, &now).expect("every step keeps the invariants");
+                before = now;
+            }
             let accepted = self.accepted.lock().unwrap().clone();
             let mut in_flight = 0;
             for run in &accepted {
