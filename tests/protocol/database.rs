@@ -234,6 +234,7 @@ pub(crate) fn held_by(state: &State, worker: u8) -> Vec<Held> {
             .filter(|holder| holder.fence.claim.worker == worker);
         held.extend(holder.map(|holder| Held {
             thread: small(thread),
+            run: holder.run,
             claim: holder.fence.claim,
             cancel: state.runs[usize::from(holder.run)].cancel,
         }));

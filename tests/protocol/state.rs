@@ -161,6 +161,7 @@ pub(crate) struct Told {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Held {
     pub(crate) thread: u8,
+    pub(crate) run: u8,
     pub(crate) claim: Claim,
     pub(crate) cancel: Option<CancelAction>,
 }

@@ -225,6 +225,7 @@ impl Protocol {
             {
                 is_known |= !self.overlooks(&known.at);
                 if let At::Running(attempt) = &mut known.at
+                    && attempt.run == held.run
                     && self.mutation != Some(Mutation::RenewalWithoutCancel)
                 {
                     attempt.cause = attempt.cause.max(held.cancel);
