@@ -10,6 +10,8 @@ const REFUSED: &str = "runloom_unavailable_total";
 pub fn describe_metrics() {
     describe_counter!(SIGNALS_SENT, "signals to workers, by the answer");
     describe_counter!(REFUSED, "requests answered with 503");
+    // Shown from the start, so that the first increase is seen as one.
+    counter!(REFUSED).absolute(0);
 }
 
 /// A worker was asked to stop a run.
