@@ -12,6 +12,8 @@ rust=$(grep -E '^ *Summary|^test result:' "$log" | sed 's/^ *//')
 cargo build --release --quiet --bin runloom || exit 1
 scripts/client-tests.sh target/release/runloom 2>&1 | tee "$log" || failed=1
 clients=$(grep -E '^(python|javascript|clients):' "$log")
+scripts/nats-tests.sh target/release/runloom 2>&1 | tee "$log" || failed=1
+clients+=$'\nover NATS alone: '$(grep -E '^[0-9]+ (passed|failed)' "$log" | tail -n 1)
 
 printf '\n---- the counts ----\n%s\n%s\n' "$rust" "$clients"
 [ "$failed" = 0 ] && echo "all layers passed" || echo "FAILED"
