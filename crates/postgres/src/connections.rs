@@ -30,6 +30,7 @@ const BEGIN_READING: &str = "begin isolation level repeatable read read only; \
 pub(crate) struct Connections {
     pool: PgPool,
     prepared: bool,
+    patience: Duration,
 }
 
 impl Connections {
@@ -44,13 +45,14 @@ impl Connections {
         Self {
             pool,
             prepared: config.prepared,
+            patience: config.patience,
         }
     }
 
     /// A connection for single statements, each of which is a transaction of its own.
     pub(crate) async fn single(&self) -> Result<Session> {
         if self.prepared {
-            return Ok(Session::single(self.pool.acquire().await?));
+            return Session::single(&self.pool, self.patience).await;
         }
         // Only within a transaction does a pooler keep a client on one server connection from the
         // preparation of a statement to its execution.
@@ -73,8 +75,7 @@ impl Connections {
     }
 
     async fn begin(&self, statement: &'static str) -> Result<Session> {
-        let transaction = self.pool.begin_with(statement).await?;
-        Ok(Session::transaction(transaction, self.prepared))
+        Session::begin(&self.pool, statement, (self.prepared, self.patience)).await
     }
 
     /// The port that the server, or who stands before it, is asked on.

@@ -3,6 +3,8 @@
 use runloom_core::database::DatabaseError;
 use runloom_core::run::IllegalTransition;
 
+use crate::session::STALE;
+
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -121,7 +123,8 @@ fn is_passing(code: &str) -> bool {
         "57", // shutdowns, cancelled statements
         "58", // the system below the server
     ];
-    const CODES: [&str; 4] = [
+    const CODES: [&str; 5] = [
+        STALE,   // the schema was migrated under a connection, which is given up
         "25006", // read-only: a primary that is one no more, or a standby
         "25P03", // idle in a transaction for too long: we were paused or cut off
         "55P03", // a lock was not to be had in time

@@ -41,6 +41,7 @@ mod threads;
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use runloom_core::clock::Clock;
@@ -69,6 +70,9 @@ pub struct Config {
     /// one round trip. `PgBouncer` in transaction mode can do that since 1.21 if
     /// `max_prepared_statements` is set; behind an older one say false.
     pub prepared: bool,
+    /// How long the server may take to answer a statement before it counts as unavailable, because it
+    /// is paused or cut off. More than the ten seconds after which the server itself gives up.
+    pub patience: Duration,
     /// Whether an operation that happens often first tries to do with one round trip. Only tests say
     /// false, to see that it makes no difference.
     pub one_trip: bool,
@@ -82,6 +86,7 @@ impl Default for Config {
             max_attempts: MAX_ATTEMPTS,
             connections: 16,
             prepared: true,
+            patience: Duration::from_secs(15),
             one_trip: true,
             clock: None,
         }

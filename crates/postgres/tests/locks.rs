@@ -19,7 +19,7 @@ use runloom_core::run::{CancelAction, MultitaskStrategy};
 use runloom_core::search::CancelSelection;
 use runloom_postgres::{Config, Postgres};
 use sqlx::PgConnection;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 /// A database, a thread, and somebody in between.
 struct Scene {
@@ -53,8 +53,9 @@ impl Scene {
     async fn blocked<T: Send + 'static>(
         &self,
         operation: impl Future<Output = T> + Send + 'static,
-    ) -> JoinHandle<T> {
-        let task = tokio::task::spawn(operation);
+    ) -> JoinSet<T> {
+        let mut task = JoinSet::new();
+        task.spawn(operation);
         let mut watcher = self.fresh.connection().await;
         let waits = "select count(*) from pg_stat_activity
             where datname = current_database() and wait_event_type = 'Lock'";
@@ -66,7 +67,7 @@ impl Scene {
             if waiting > 0 {
                 return task;
             }
-            assert!(!task.is_finished(), "the operation did not wait");
+            assert!(task.try_join_next().is_none(), "the operation did not wait");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         panic!("the operation neither waits nor ends");
@@ -86,11 +87,11 @@ async fn a_claim_waits_for_whoever_has_the_thread() {
     );
     scene.begin(&lock).await;
     let (db, thread) = (scene.db.clone(), scene.thread);
-    let claim = scene
+    let mut claim = scene
         .blocked(async move { db.claim(thread, worker, ClaimId::new()).await })
         .await;
     scene.commit().await;
-    let reply = claim.await.unwrap().unwrap();
+    let reply = claim.join_next().await.unwrap().unwrap().unwrap();
     assert!(matches!(reply, ClaimReply::Claimed(_)), "{reply:?}");
 }
 
@@ -106,11 +107,14 @@ async fn a_claim_sees_what_was_committed_while_it_waited() {
     );
     scene.begin(&stop).await;
     let (db, thread) = (scene.db.clone(), scene.thread);
-    let claim = scene
+    let mut claim = scene
         .blocked(async move { db.claim(thread, worker, ClaimId::new()).await })
         .await;
     scene.commit().await;
-    assert_eq!(claim.await.unwrap().unwrap(), ClaimReply::Empty);
+    assert_eq!(
+        claim.join_next().await.unwrap().unwrap().unwrap(),
+        ClaimReply::Empty
+    );
 }
 
 /// The lock is waited for, then the fence is checked: the other way around, both would be let in.
@@ -127,14 +131,14 @@ async fn a_checkpoint_is_refused_if_the_thread_is_taken_while_it_waits() {
     );
     scene.begin(&steal).await;
     let (db, thread, guard) = (scene.db.clone(), scene.thread, guard(&attempt));
-    let put = scene
+    let mut put = scene
         .blocked(async move {
             let new = vec![a_checkpoint(thread, 1)];
             db.put_checkpoints(thread, guard, new, Vec::new()).await
         })
         .await;
     scene.commit().await;
-    let refused = put.await.unwrap();
+    let refused = put.join_next().await.unwrap().unwrap();
     assert!(matches!(refused, Err(DatabaseError::Fenced)), "{refused:?}");
     let shelf = scene
         .db
@@ -160,7 +164,7 @@ async fn nobody_takes_a_thread_while_its_attempt_writes() {
     );
     scene.begin(&same).await;
     let (db, thread, guard) = (scene.db.clone(), scene.thread, guard(&attempt));
-    let put = scene
+    let mut put = scene
         .blocked(async move {
             let new = vec![a_checkpoint(thread, 1)];
             db.put_checkpoints(thread, guard, new, Vec::new()).await
@@ -169,7 +173,7 @@ async fn nobody_takes_a_thread_while_its_attempt_writes() {
     scene.db.retire(worker).await.unwrap();
     assert_eq!(scene.db.sweep(10).await.unwrap().reaped, 0, "passed over");
     scene.commit().await;
-    put.await.unwrap().unwrap();
+    put.join_next().await.unwrap().unwrap().unwrap();
     assert_eq!(scene.db.sweep(10).await.unwrap().reaped, 1);
 }
 
@@ -184,14 +188,15 @@ async fn a_submission_waits_for_whoever_makes_its_thread() {
     );
     scene.begin(&make).await;
     let (db, thread) = (scene.db.clone(), scene.thread);
-    let submission = scene
+    let mut submission = scene
         .blocked(async move {
             let new = a_run(thread, MultitaskStrategy::Enqueue);
             db.submit_run(new).await
         })
         .await;
     scene.commit().await;
-    let Submission::Accepted(run, _) = submission.await.unwrap().unwrap() else {
+    let Submission::Accepted(run, _) = submission.join_next().await.unwrap().unwrap().unwrap()
+    else {
         panic!("the run was rejected");
     };
     assert_eq!(

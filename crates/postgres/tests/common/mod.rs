@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "no test needs everything")]
 
+pub(crate) mod proxy;
 pub(crate) mod scene;
 
 use std::sync::Arc;

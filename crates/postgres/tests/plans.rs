@@ -1,0 +1,228 @@
+//! How Postgres carries out the statements of this crate: by the indexes that were made for them. The
+//! statements are those that the query macros remember, planned for whatever their parameters may be;
+//! what functions do is seen from the counters of the tables.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use common::scene::{a_checkpoint, a_run, a_worker, accepted, claimed, guard, settled_as};
+use common::{Fresh, execute};
+use runloom_core::database::{CancelRequest, Checkpoints, Queue, Runs, Threads, Transit};
+use runloom_core::ids::{ClaimId, ThreadId};
+use runloom_core::run::{CancelAction, MultitaskStrategy};
+use runloom_core::search::CancelSelection;
+use runloom_postgres::Config;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, PgConnection};
+
+/// Many threads, most of them at rest, each with some runs and checkpoints.
+const CONTENT: &str = "
+    insert into threads (
+        id, created_at, updated_at, state_updated_at, metadata, config, status, hinted_at,
+        temporary, at_rest_since
+    )
+    select gen_random_uuid(), now(), now(), now(), '{}', '{}',
+        case when n % 100 = 0 then 'busy' else 'idle' end, now(), n % 200 = 1,
+        case when n % 100 <> 0 then now() end
+    from generate_series(1, 8000) n;
+    insert into runs (
+        id, thread_id, assistant_id, graph_id, seq, created_at, updated_at, status, metadata, kwargs,
+        multitask_strategy, policy, not_before
+    )
+    select gen_random_uuid(), t.id, gen_random_uuid(), 'agent', n, now(), now(),
+        case when t.status = 'busy' and n = 3 then 'pending' else 'success' end, '{}', '{}',
+        'enqueue', '{}', now()
+    from threads t, generate_series(1, 3) n;
+    insert into thread_values (thread_id, \"values\", interrupts) select id, '{}', '{}' from threads;
+    insert into settlements (thread_id, slot, epoch, claim, run_id)
+    select id, n, n, gen_random_uuid(), gen_random_uuid() from threads, generate_series(1, 3) n;
+    insert into checkpoints (
+        thread_id, ns, id, metadata, head_kind, head, versions, created_at
+    )
+    select id, '', n::text, '{}', 'json', '', '{}', now() from threads, generate_series(1, 3) n;
+    insert into channel_blobs (thread_id, ns, channel, version, kind, data)
+    select id, '', 'messages', n::text, 'json', '' from threads, generate_series(1, 3) n;
+    insert into pending_writes (
+        thread_id, ns, checkpoint_id, task_id, position, writer, task_path, channel, kind, data
+    )
+    select id, '', n::text, 'task', 0, id, '', 'messages', 'json', ''
+    from threads, generate_series(1, 3) n;
+    insert into items (namespace, key, value, created_at, updated_at)
+    select 'notes', n::text::bytea, '{}', now(), now() from generate_series(1, 8000) n;
+    analyze";
+
+/// The tables that grow with use.
+const GROWING: [&str; 8] = [
+    "threads",
+    "runs",
+    "thread_values",
+    "settlements",
+    "checkpoints",
+    "channel_blobs",
+    "pending_writes",
+    "items",
+];
+
+/// All statements, each with its plan for any parameters, a step a line.
+async fn plans(connection: &mut PgConnection) -> Vec<(String, String)> {
+    execute(connection, "set plan_cache_mode = force_generic_plan").await;
+    let mut plans = Vec::new();
+    let remembered = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
+    for file in std::fs::read_dir(remembered).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let data: Value = serde_json::from_str(&text).unwrap();
+        let sql = data["query"].as_str().unwrap().to_owned();
+        let parameters = data["describe"]["parameters"]["Left"].as_array().unwrap();
+        let nulls = vec!["null"; parameters.len()].join(", ");
+        let arguments = if nulls.is_empty() {
+            nulls
+        } else {
+            format!("({nulls})")
+        };
+        execute(connection, &format!("prepare statement as {sql}")).await;
+        let explain = format!("explain (costs off) execute statement {arguments}");
+        let steps: Vec<String> = sqlx::query_scalar(AssertSqlSafe(explain))
+            .persistent(false)
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap();
+        execute(connection, "deallocate statement").await;
+        let words: Vec<_> = sql.split_whitespace().collect();
+        plans.push((words.join(" "), steps.join("\n")));
+    }
+    assert!(plans.len() > 40, "the statements are remembered");
+    plans
+}
+
+/// The plan of the one statement in which `part` occurs.
+fn plan<'a>(plans: &'a [(String, String)], part: &str) -> &'a str {
+    let mut found = plans.iter().filter(|(sql, _)| sql.contains(part));
+    let first = found.next();
+    let (_, plan) = first.unwrap_or_else(|| panic!("no statement has {part:?}"));
+    assert!(found.next().is_none(), "{part:?} occurs more than once");
+    plan
+}
+
+#[tokio::test]
+async fn statements_go_by_their_indexes() {
+    let fresh = Fresh::new().await;
+    let mut connection = fresh.connection().await;
+    execute(&mut connection, CONTENT).await;
+    let plans = plans(&mut connection).await;
+    let cases = [
+        (
+            "select * from runs where thread_id = $1 and status in ('pending', 'running') and status",
+            "runs_in_flight",
+        ),
+        (
+            "claim is null and status = 'busy' and hinted_at <= $1",
+            "threads_waiting",
+        ),
+        ("worker_id is not null and not exists", "threads_held"),
+        ("from renewed left join", "threads_held"),
+        ("temporary and at_rest_since <= $1", "threads_temporary"),
+        (
+            "status in ('pending', 'running')) or id = $2",
+            "runs_in_flight",
+        ),
+        ("select distinct thread_id from runs", "runs_in_flight"),
+    ];
+    for (part, index) in cases {
+        let plan = plan(&plans, part);
+        assert!(plan.contains(index), "{part}\n{plan}");
+    }
+    for (sql, plan) in &plans {
+        for table in GROWING {
+            let whole = plan.lines().find(|line| {
+                let step = line.trim_start_matches([' ', '-', '>']);
+                step.strip_prefix("Seq Scan on ")
+                    .is_some_and(|rest| rest.split(' ').next() == Some(table))
+            });
+            assert!(
+                whole.is_none(),
+                "{table} is read from end to end: {sql}\n{plan}"
+            );
+        }
+    }
+}
+
+/// How often each table was read from end to end.
+async fn scans(connection: &mut PgConnection) -> BTreeMap<String, i64> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "select relname::text, coalesce(seq_scan, 0) from pg_stat_user_tables where relname = any($1)",
+    )
+    .bind(GROWING.map(str::to_owned).to_vec())
+    .fetch_all(connection)
+    .await
+    .unwrap();
+    rows.into_iter().collect()
+}
+
+#[tokio::test]
+async fn no_operation_of_the_queue_reads_a_table_from_end_to_end() {
+    let fresh = Fresh::new().await;
+    let mut connection = fresh.connection().await;
+    execute(&mut connection, CONTENT).await;
+    execute(&mut connection, "select pg_stat_force_next_flush()").await;
+    execute(&mut connection, "select pg_stat_clear_snapshot()").await;
+    let before = scans(&mut connection).await;
+    for one_trip in [true, false] {
+        let db = fresh.open(Config {
+            one_trip,
+            connections: 1,
+            ..Config::default()
+        });
+        let worker = a_worker(&db).await;
+        // Often enough for plans that are made for any parameters.
+        for number in 0..8 {
+            let thread = ThreadId::new();
+            accepted(&db, a_run(thread, MultitaskStrategy::Enqueue)).await;
+            let last = accepted(&db, a_run(thread, MultitaskStrategy::Enqueue)).await;
+            let attempt = claimed(&db, thread, worker).await;
+            let new = vec![a_checkpoint(thread, number)];
+            db.put_checkpoints(thread, guard(&attempt), new, Vec::new())
+                .await
+                .unwrap();
+            db.renew(worker, Duration::from_mins(1)).await.unwrap();
+            let claim = Some(ClaimId::new());
+            db.settle(&attempt.lease, settled_as(Transit::Succeed), claim)
+                .await
+                .unwrap();
+            let request = CancelRequest {
+                selection: CancelSelection::Runs(thread, vec![last.id]),
+                action: CancelAction::Rollback,
+                reason: "asked by a test".to_owned(),
+            };
+            db.cancel_runs(request).await.unwrap();
+            accepted(&db, a_run(thread, MultitaskStrategy::Interrupt)).await;
+            db.waiting(Duration::from_mins(1), 10).await.unwrap();
+            db.prune_temporary(Duration::from_mins(1), 10)
+                .await
+                .unwrap();
+            db.checkpoint(thread, "", None).await.unwrap();
+            db.thread(thread).await.unwrap();
+        }
+        db.retire(worker).await.unwrap();
+        assert_eq!(db.sweep(100).await.unwrap().reaped, 8);
+        // A connection that ends tells what it has counted.
+        db.close().await;
+    }
+    let backends = "select count(*) from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid()
+            and backend_type = 'client backend'";
+    while sqlx::query_scalar::<_, i64>(backends)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+        > 0
+    {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    execute(&mut connection, "select pg_stat_clear_snapshot()").await;
+    assert_eq!(scans(&mut connection).await, before);
+}
