@@ -163,7 +163,8 @@ pub enum Tail {
 /// The events of runs.
 #[async_trait]
 pub trait EventLog: Send + Sync + 'static {
-    /// Adds events of a run, in order.
+    /// Adds events of a run, in order. Without an answer it may be repeated: what was added before
+    /// is left out.
     async fn append(
         &self,
         thread: ThreadId,

@@ -54,13 +54,17 @@ pub(super) struct RunLog {
 }
 
 impl RunLog {
-    /// Adds an event, unless a newer attempt has spoken already or the run is over.
+    /// Adds an event, unless it was added before, a newer attempt has spoken already or the run is
+    /// over.
     pub(super) fn append(&mut self, event: Event, retention: Retention, limits: &Limits) {
         let most = match retention {
             Retention::Live => limits.live_events,
             Retention::Resumable => limits.events,
         };
-        if event.epoch < self.epoch || self.ended {
+        let newest = self.kept.back();
+        let is_repeated = event.epoch == self.epoch
+            && newest.is_some_and(|newest| event.id.number <= newest.id.number);
+        if event.epoch < self.epoch || is_repeated || self.ended {
             return;
         }
         self.epoch = event.epoch;

@@ -1,5 +1,9 @@
 //! What the tests on NATS share.
 
+#![allow(dead_code, reason = "each test uses its part")]
+
+pub(crate) mod proxy;
+
 use runloom_bus::nats::{Nats, Options, State, Storage};
 use runloom_core::ids::RunId;
 use tokio::time::{Duration, timeout};
@@ -16,6 +20,7 @@ pub(crate) fn options(url: &str) -> Options {
         event_shards: 2,
         event_bytes: 64 << 20,
         wake_bytes: 4 << 20,
+        lifecycle_bytes: 4 << 20,
         ..Options::new(url.split(','))
     }
 }

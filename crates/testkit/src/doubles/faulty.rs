@@ -1,5 +1,5 @@
-//! A notifier between the code and the real one that loses, doubles and delays by seed: what the
-//! port allows, all of it.
+//! A notifier between the code and the real one that loses, doubles, delays, reorders and forgets by
+//! seed: what the port allows, all of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -125,6 +125,23 @@ impl Faulty {
         Ok(SignalReply::Stopping)
     }
 
+    /// Forgets everything that is on its way, as a bus that was restarted does: what was delayed,
+    /// and the wake-ups that nobody took.
+    pub async fn forget(&self) {
+        self.state().delayed.clear();
+        loop {
+            match self.inner.wakes(usize::MAX, Duration::ZERO).await {
+                Ok(wakes) if !wakes.is_empty() => wakes.into_iter().for_each(Wake::done),
+                _ => return,
+            }
+        }
+    }
+
+    /// Whether something happens that does in this share of cases.
+    fn happens(&self, share: f64) -> bool {
+        self.state().random.random::<f64>() < share
+    }
+
     /// Sends `hint` with the faults that are its fate.
     async fn send(&self, hint: Hint, wait: Duration) -> Result<SignalReply, BusError> {
         let (fate, late) = self.decide(hint);
@@ -153,7 +170,11 @@ impl Notifier for Faulty {
     }
 
     async fn wakes(&self, max: usize, wait: Duration) -> Result<Vec<Wake>, BusError> {
-        self.inner.wakes(max, wait).await
+        let mut wakes = self.inner.wakes(max, wait).await?;
+        if self.happens(self.faults.delayed) {
+            wakes.reverse();
+        }
+        Ok(wakes)
     }
 
     async fn signal(&self, worker: WorkerId, signal: Signal, wait: Duration) -> SignalReply {

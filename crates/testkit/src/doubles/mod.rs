@@ -4,6 +4,7 @@
 mod clock;
 mod executor;
 mod faulty;
+mod faulty_log;
 mod host;
 mod player;
 mod script;
@@ -11,5 +12,6 @@ mod script;
 pub use clock::{ManualClock, TokioClock};
 pub use executor::ScriptedExecutor;
 pub use faulty::{Faults, Faulty};
+pub use faulty_log::FaultyLog;
 pub use host::{HostCall, HostDouble};
 pub use script::{Gate, Step};

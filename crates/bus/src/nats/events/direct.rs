@@ -12,9 +12,10 @@ use tokio::time::timeout;
 
 use crate::nats::link::{CALL, Failure, Link, bounded};
 
-/// The most messages and bytes that are asked for at a time.
+/// The most messages and bytes that are asked for at a time: little enough that a server with many
+/// readers does not think any of them slow.
 const PAGE: u32 = 256;
-const PAGE_BYTES: u32 = 4 << 20;
+const PAGE_BYTES: u32 = 512 << 10;
 
 /// So long the next answer may take.
 const NEXT: Duration = Duration::from_secs(2);

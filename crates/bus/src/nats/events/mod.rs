@@ -24,7 +24,7 @@ use super::link::{CALL, Failure, Link, bounded};
 use super::notifier::stored;
 use super::streams::{Part, Streams};
 use super::subject::Subjects;
-use super::tasks::Tasks;
+use super::tasks::{Spawner, Tasks};
 use frame::Message;
 use outbox::{Outbox, Outboxes};
 use tail::Reader;
@@ -33,6 +33,9 @@ use tail::Reader;
 pub(super) fn end_frame() -> bytes::Bytes {
     frame::end(None)
 }
+
+/// A connection that there never is.
+const LOST: u64 = 0;
 
 /// How long the end of a run waits for its acknowledgement, and how often it is tried.
 const END: Duration = Duration::from_millis(500);
@@ -51,6 +54,7 @@ struct Shared {
     outboxes: Outboxes,
     /// Where acknowledgements come: this, the run and a number.
     acks: String,
+    spawner: Spawner,
 }
 
 impl NatsEventLog {
@@ -66,8 +70,9 @@ impl NatsEventLog {
             streams,
             subjects,
             outboxes: Outboxes::default(),
+            spawner: tasks.spawner(),
         });
-        let spawner = tasks.spawner();
+        let spawner = &shared.spawner;
         spawner.spawn(shared.clone().confirm());
         spawner.spawn(shared.clone().repeat());
         Self {
@@ -107,6 +112,7 @@ impl EventLog for NatsEventLog {
         let subject = own.subjects.events(thread, run);
         let outbox = own.outboxes.of(run, &subject);
         let mut outbox = outbox.lock().await;
+        outbox.answered().await;
         own.publish_again(&mut outbox, connection, run).await?;
         let body = frame::end(outbox.last);
         let mut failed = BusError(String::new());
@@ -122,7 +128,12 @@ impl EventLog for NatsEventLog {
                 Err(Failure::NoResponders) => {
                     let made = timeout(CALL, own.streams.ensure(Part::Events)).await;
                     failed = match made {
-                        Ok(Ok(())) => Failure::NoResponders.into(),
+                        Ok(Ok(())) => {
+                            // What nobody kept is lost, too.
+                            outbox.connection = LOST;
+                            own.publish_again(&mut outbox, connection, run).await?;
+                            Failure::NoResponders.into()
+                        }
                         Ok(Err(error)) => error,
                         Err(elapsed) => BusError(elapsed.to_string()),
                     };
@@ -176,7 +187,8 @@ impl Shared {
         connection: u64,
         run: RunId,
     ) -> Result<(), BusError> {
-        if outbox.connection != 0 && outbox.connection != connection {
+        outbox.settle();
+        if outbox.connection != connection {
             let lost = outbox.unconfirmed();
             let newest = lost.len().saturating_sub(1);
             for (place, (number, message)) in lost.into_iter().enumerate() {
@@ -192,9 +204,12 @@ impl Shared {
     async fn repeat(self: Arc<Self>) {
         let mut connected = self.link.connected();
         while connected.changed().await.is_ok() {
-            let Ok(connection) = self.link.ready() else {
-                continue;
-            };
+            self.publish_all_again().await;
+        }
+    }
+
+    async fn publish_all_again(&self) {
+        if let Ok(connection) = self.link.ready() {
             for run in self.outboxes.all() {
                 if let Some(outbox) = self.outboxes.find(run) {
                     let mut outbox = outbox.lock().await;
@@ -212,27 +227,29 @@ impl Shared {
             let subscribed = self.link.client().subscribe(format!("{}.*.*", self.acks));
             if let Ok(mut acks) = bounded(CALL, subscribed).await {
                 while let Some(message) = acks.next().await {
-                    self.confirmed(&message).await;
+                    self.answered(&message);
                 }
             }
             sleep(CALL).await;
         }
     }
 
-    async fn confirmed(self: &Arc<Self>, message: &async_nats::Message) {
-        if message.status.is_some() {
-            // Nobody captures events: the streams are missing.
-            self.streams.ensure_soon(Part::Events);
-            return;
-        }
+    fn answered(self: &Arc<Self>, message: &async_nats::Message) {
         let mut parts = message.subject.rsplit('.');
         let number = parts.next().and_then(|number| number.parse().ok());
         let run = parts.next().and_then(|run| run.parse().ok());
-        if let (Some(number), Some(run)) = (number, run)
-            && stored(message).is_ok()
-            && let Some(outbox) = self.outboxes.find(run)
-        {
-            outbox.lock().await.confirm(number);
+        let (Some(number), Some(run)) = (number, run) else {
+            return;
+        };
+        self.outboxes.answer(run, number, stored(message).is_ok());
+        if message.status.is_some() {
+            // Nobody captures events: the streams are missing.
+            let own = self.clone();
+            self.spawner.spawn(async move {
+                if own.streams.ensure(Part::Events).await.is_ok() {
+                    own.publish_all_again().await;
+                }
+            });
         }
     }
 }

@@ -87,13 +87,6 @@ impl Order {
         self.place == Place::After(event.epoch, event.id)
     }
 
-    /// The reader begins after this event, though nothing before is told.
-    pub(super) fn begin_after(&mut self, event: &Event) {
-        if self.place == Place::Now {
-            self.place = Place::After(event.epoch, event.id);
-        }
-    }
-
     /// Takes an event.
     pub(super) fn offer(&mut self, event: Event, source: Source) {
         if self.search != Search::Over && source == Source::Kept {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use runloom_core::event::EventId;
 use runloom_core::ids::RunId;
-use tokio::sync::Mutex as AsyncMutex;
-use tokio::time::Instant;
+use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::time::{Instant, timeout};
 
 use super::frame::Message;
 
@@ -24,6 +24,9 @@ const BYTES: usize = 4 << 20;
 /// connection can be dead without anybody noticing.
 const IDLE: Duration = Duration::from_mins(1);
 
+/// How long the end of a run waits to know that what came before is kept.
+const ANSWERED: Duration = Duration::from_millis(500);
+
 /// The outboxes of all runs that this process publishes for.
 #[derive(Default)]
 pub(super) struct Outboxes {
@@ -32,12 +35,26 @@ pub(super) struct Outboxes {
 
 #[derive(Default)]
 struct Runs {
-    outboxes: HashMap<RunId, (Arc<AsyncMutex<Outbox>>, Instant)>,
+    outboxes: HashMap<RunId, Entry>,
     swept: Option<Instant>,
 }
 
+struct Entry {
+    outbox: Arc<AsyncMutex<Outbox>>,
+    answers: watch::Sender<Answers>,
+    used: Instant,
+}
+
+/// What streams answered to a run's messages.
+#[derive(Clone, Copy, Debug, Default)]
+struct Answers {
+    /// Everything up to this number is kept.
+    kept: Option<u64>,
+    /// How often nobody was there to keep something.
+    refusals: u64,
+}
+
 /// One run's.
-#[derive(Default)]
 pub(super) struct Outbox {
     /// Where all of it goes.
     pub(super) subject: String,
@@ -45,9 +62,13 @@ pub(super) struct Outbox {
     unconfirmed: VecDeque<(u64, Message)>,
     bytes: usize,
     next: u64,
-    /// The connection on which they were published.
+    /// The connection on which they were published; zero if they are known to be lost.
     pub(super) connection: u64,
-    asked: Option<Instant>,
+    /// The last message that asked for an acknowledgement, and when.
+    asked: Option<(u64, Instant)>,
+    answers: watch::Receiver<Answers>,
+    /// So many refusals were acted on.
+    refusals: u64,
     /// The last event.
     pub(super) last: Option<EventId>,
 }
@@ -59,17 +80,31 @@ impl Outboxes {
         let mut runs = self.lock();
         if runs.swept.is_none_or(|swept| swept + IDLE < now) {
             runs.swept = Some(now);
-            runs.outboxes.retain(|_, (_, used)| *used + IDLE > now);
+            runs.outboxes.retain(|_, entry| entry.used + IDLE > now);
         }
         let entry = runs.outboxes.entry(run).or_insert_with(|| {
-            let outbox = Outbox {
-                subject: subject.to_owned(),
-                ..Outbox::default()
-            };
-            (Arc::new(AsyncMutex::new(outbox)), now)
+            let (sender, answers) = watch::channel(Answers::default());
+            Entry {
+                outbox: Arc::new(AsyncMutex::new(Outbox::new(subject.to_owned(), answers))),
+                answers: sender,
+                used: now,
+            }
         });
-        entry.1 = now;
-        entry.0.clone()
+        entry.used = now;
+        entry.outbox.clone()
+    }
+
+    /// Takes the answer to the message `number` of `run`: it is kept, or nobody was there to keep it.
+    pub(super) fn answer(&self, run: RunId, number: u64, is_kept: bool) {
+        if let Some(entry) = self.lock().outboxes.get(&run) {
+            entry.answers.send_modify(|answers| {
+                if is_kept {
+                    answers.kept = answers.kept.max(Some(number));
+                } else {
+                    answers.refusals += 1;
+                }
+            });
+        }
     }
 
     /// The runs that there are outboxes for.
@@ -79,10 +114,8 @@ impl Outboxes {
 
     /// The outbox of `run`, if there is one.
     pub(super) fn find(&self, run: RunId) -> Option<Arc<AsyncMutex<Outbox>>> {
-        self.lock()
-            .outboxes
-            .get(&run)
-            .map(|(outbox, _)| outbox.clone())
+        let runs = self.lock();
+        runs.outboxes.get(&run).map(|entry| entry.outbox.clone())
     }
 
     /// The run is over and all of it is kept.
@@ -97,6 +130,45 @@ impl Outboxes {
 }
 
 impl Outbox {
+    fn new(subject: String, answers: watch::Receiver<Answers>) -> Self {
+        Self {
+            subject,
+            unconfirmed: VecDeque::new(),
+            bytes: 0,
+            next: 0,
+            connection: 0,
+            asked: None,
+            answers,
+            refusals: 0,
+            last: None,
+        }
+    }
+
+    /// Acts on what was answered.
+    pub(super) fn settle(&mut self) {
+        let answers = *self.answers.borrow();
+        if let Some(kept) = answers.kept {
+            self.confirm(kept);
+        }
+        if std::mem::replace(&mut self.refusals, answers.refusals) != answers.refusals {
+            self.connection = 0;
+        }
+    }
+
+    /// Waits, not for long, for the answer to what asked last.
+    pub(super) async fn answered(&mut self) {
+        if let Some((asked, _)) = self.asked {
+            let known = self.refusals;
+            let is_answered =
+                |answers: &Answers| answers.kept >= Some(asked) || answers.refusals != known;
+            let answered = timeout(ANSWERED, self.answers.wait_for(is_answered)).await;
+            if answered.is_err() {
+                self.connection = 0;
+            }
+        }
+        self.settle();
+    }
+
     /// Remembers a message that is about to be published. Answers with its number, if this one is to
     /// ask for an acknowledgement.
     pub(super) fn add(&mut self, message: Message) -> Option<u64> {
@@ -108,15 +180,15 @@ impl Outbox {
             self.drop_first();
         }
         let now = Instant::now();
-        if self.asked.is_some_and(|asked| asked + ASK > now) {
+        if self.asked.is_some_and(|(_, asked)| asked + ASK > now) {
             return None;
         }
-        self.asked = Some(now);
+        self.asked = Some((number, now));
         Some(number)
     }
 
     /// Everything up to this number is kept.
-    pub(super) fn confirm(&mut self, number: u64) {
+    fn confirm(&mut self, number: u64) {
         while self
             .unconfirmed
             .front()

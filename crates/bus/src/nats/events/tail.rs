@@ -42,6 +42,7 @@ pub(super) struct Reader {
     connected: watch::Receiver<u64>,
     order: Order,
     live_parts: Joiner,
+    kept_parts: Joiner,
     /// The first place in the stream that was not read.
     place: u64,
     /// When to read what the stream keeps, if that is needed.
@@ -74,6 +75,7 @@ impl Reader {
             connected: link.connected(),
             order: Order::new(from),
             live_parts: Joiner::default(),
+            kept_parts: Joiner::default(),
             place: 1,
             read_at: Some(now),
             pause: AGAIN.0,
@@ -163,25 +165,22 @@ impl Reader {
             Ok(page) => page,
             Err(failure) => return self.cannot_read(failure),
         };
-        let mut parts = Joiner::default();
         for Stored {
             place,
             headers,
             body,
         } in page.messages
         {
-            let frame = parts.take(headers.as_ref(), &body, place);
+            let frame = self.kept_parts.take(headers.as_ref(), &body, place);
             self.take(frame, Source::Kept);
             self.place = place + 1;
         }
-        let mut more = page.more;
-        if let Some(place) = parts.first_incomplete() {
-            // The rest may come; a frame as large as a page is read whole by its parts.
-            more = more && place < self.place;
-            self.place = place;
-        }
-        if more {
+        if page.more {
             return;
+        }
+        if let Some(place) = std::mem::take(&mut self.kept_parts).first_incomplete() {
+            // The rest may still come.
+            self.place = place;
         }
         self.look_at = Instant::now() + self.look;
         if self.order.searched() {
@@ -239,17 +238,13 @@ impl Reader {
         }
     }
 
-    /// Begins after what the stream has last.
+    /// Begins after what the stream has last. What was published just before and is not kept yet is
+    /// older than the first event that is heard, so it is left out then.
     fn begin_after(&mut self, last: &Stored) {
         self.place = last.place + 1;
-        match Joiner::default().take(last.headers.as_ref(), &last.body, last.place) {
-            Some(Frame::Events(events)) => {
-                if let Some(last) = events.last() {
-                    self.order.begin_after(last);
-                }
-            }
-            Some(Frame::End(last)) => self.order.end(last, Source::Kept),
-            None => {}
+        let frame = Joiner::default().take(last.headers.as_ref(), &last.body, last.place);
+        if let Some(Frame::End(last)) = frame {
+            self.order.end(last, Source::Kept);
         }
     }
 }

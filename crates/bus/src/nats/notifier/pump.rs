@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Message, StatusCode};
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use runloom_core::bus::BusError;
 use serde::Serialize;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -93,15 +94,24 @@ impl Pump {
             .client()
             .queue_subscribe(self.dispatcher.subjects.wake(), WAKE_GROUP.to_owned());
         let mut direct = bounded(CALL, direct).await?;
+        // From here on whoever asks may wait.
+        self.shelf.trouble(None);
         let (mut pull, mut number) = (None, 0);
+        let mut mending: Option<BoxFuture<'static, ()>> = None;
         let mut unwanted: Option<Instant> = None;
         loop {
-            if pull.is_none() && self.shelf.wanted() > 0 {
+            if pull.is_none() && mending.is_none() && self.shelf.wanted() > 0 {
                 number += 1;
                 pull = Some(self.pull(&inbox, number).await?);
             }
             if self.shelf.is_unwanted() {
-                unwanted.get_or_insert_with(|| Instant::now() + GRACE);
+                // In trouble those who ask come back less often.
+                let grace = if self.shelf.has_trouble() {
+                    AGAIN * 2
+                } else {
+                    GRACE
+                };
+                unwanted.get_or_insert_with(|| Instant::now() + grace);
             } else {
                 unwanted = None;
             }
@@ -112,7 +122,7 @@ impl Pump {
                     None => self.shelf_message(&message),
                     Some(End::Over) => {}
                     Some(End::Refused) => sleep(AGAIN).await,
-                    Some(End::Gone) => self.mend().await?,
+                    Some(End::Gone) => mending = Some(self.mend()),
                 },
                 Some(message) = direct.next() => {
                     let thread = std::str::from_utf8(&message.payload).unwrap_or_default();
@@ -129,8 +139,9 @@ impl Pump {
                 }
                 () = sleep_until(silent.unwrap_or(far)), if silent.is_some() => {
                     pull = None;
-                    self.mend().await?;
+                    mending = Some(self.mend());
                 }
+                () = over(&mut mending), if mending.is_some() => mending = None,
                 () = sleep_until(unwanted.unwrap_or(far)), if unwanted.is_some() => {
                     self.shelf.clear();
                 }
@@ -155,7 +166,6 @@ impl Pump {
             .client()
             .publish_with_reply(subject, reply, body.into());
         bounded(CALL, sent).await?;
-        self.shelf.trouble(None);
         Ok(Pull {
             number,
             left: batch,
@@ -163,12 +173,23 @@ impl Pump {
         })
     }
 
-    /// Makes anew what is missing.
-    async fn mend(&self) -> Result<(), BusError> {
-        self.dispatcher.streams.ensure(Part::Dispatch).await?;
-        // It may be a moment until the server answers for it.
-        sleep(GRACE).await;
-        Ok(())
+    /// Makes anew what is missing. Meanwhile wake-ups still come past the queue.
+    fn mend(&self) -> BoxFuture<'static, ()> {
+        let (dispatcher, filled) = (self.dispatcher.clone(), self.shelf.clone());
+        async move {
+            match dispatcher.streams.ensure(Part::Dispatch).await {
+                Ok(()) => {
+                    filled.trouble(None);
+                    // It may be a moment until the server answers for it.
+                    sleep(GRACE).await;
+                }
+                Err(error) => {
+                    filled.trouble(Some(error.0));
+                    sleep(AGAIN).await;
+                }
+            }
+        }
+        .boxed()
     }
 
     fn shelf_message(&self, message: &Message) {
@@ -179,6 +200,13 @@ impl Pump {
             let ack = Some(ack.to_string());
             self.shelf.put(Held { thread, ack });
         }
+    }
+}
+
+/// Waits for work that there is.
+async fn over(work: &mut Option<BoxFuture<'static, ()>>) {
+    if let Some(work) = work {
+        work.await;
     }
 }
 

@@ -113,6 +113,11 @@ impl Shelf {
         }
     }
 
+    /// Whether nothing comes, as far as is known.
+    pub(super) fn has_trouble(&self) -> bool {
+        self.lock().trouble.is_some()
+    }
+
     /// Says why nothing comes, or that it does again.
     pub(super) fn trouble(&self, trouble: Option<String>) {
         self.lock().trouble = trouble;

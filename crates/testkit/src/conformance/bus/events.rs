@@ -166,6 +166,22 @@ pub(super) async fn what_a_superseded_attempt_still_says_is_left_out(f: BusFixtu
     Ok(())
 }
 
+pub(super) async fn what_is_said_again_is_told_once(f: BusFixture) -> Done {
+    let run = Emitter::new(&f, Retention::Resumable);
+    let mut reader = run.tail(From::Start).await?;
+    run.emit(1, 0..3).await?;
+    run.append((1..5).map(|number| event(1, number)).collect())
+        .await?;
+    run.emit(1, 4..6).await?;
+    run.end().await?;
+    let mut late = run.tail(From::Start).await?;
+    for reader in [&mut reader, &mut late] {
+        reader.expect(1, 0..6).await;
+        reader.expect_end().await;
+    }
+    Ok(())
+}
+
 pub(super) async fn a_reader_that_does_not_read_harms_nobody(f: BusFixture) -> Done {
     const EVENTS: u64 = 6_000;
     const BATCH: u64 = 100;

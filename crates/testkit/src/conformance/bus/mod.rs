@@ -44,6 +44,7 @@ suite! {
         runs_are_apart
         a_stream_goes_on_over_attempts
         what_a_superseded_attempt_still_says_is_left_out
+        what_is_said_again_is_told_once
         a_reader_that_does_not_read_harms_nobody
         what_a_log_no_longer_has_is_a_gap
         many_readers_of_many_runs_each_get_their_own
