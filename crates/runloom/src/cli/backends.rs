@@ -152,4 +152,12 @@ pub(crate) struct NatsArgs {
     /// Time that events are kept for streams that are resumed, in seconds.
     #[arg(long, env = "RUNLOOM_NATS_EVENT_AGE", default_value = "3600", value_parser = seconds)]
     pub(crate) nats_event_age: Duration,
+    /// Time that what happens to runs is kept for other systems, in seconds.
+    #[arg(
+        long,
+        env = "RUNLOOM_NATS_LIFECYCLE_AGE",
+        default_value = "86400",
+        value_parser = seconds
+    )]
+    pub(crate) nats_lifecycle_age: Duration,
 }

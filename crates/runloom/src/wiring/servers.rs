@@ -135,6 +135,7 @@ fn options(args: &NatsArgs) -> nats::Options {
         event_shards: args.nats_event_shards.get().into(),
         event_bytes: u64::from(args.nats_max_bytes.get()) << 20,
         event_age: args.nats_event_age,
+        lifecycle_age: args.nats_lifecycle_age,
         ..nats::Options::new(urls(args).map(Secret::reveal))
     }
 }
