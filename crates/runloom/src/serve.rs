@@ -22,6 +22,10 @@ use crate::{banner, http};
 /// How long connections may still take to end once they have been told to.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// How long the bus still has after all is done: what it brings to this process by then it gives back,
+/// and what it was told last it sends.
+const PARTING: Duration = Duration::from_millis(150);
+
 /// What one process is to do.
 pub(crate) struct Server {
     pub(crate) backends: Backends,
@@ -88,8 +92,8 @@ impl Server {
                 let stopped = Box::pin(stop.clone().cancelled_owned());
                 let (host, api) = (integration.host.clone(), ApiService::new(api.clone()));
                 async move {
-                    host.serve(Arc::new(api), env!("CARGO_PKG_VERSION"), stopped)
-                        .await
+                    let version = env!("CARGO_PKG_VERSION");
+                    host.serve(Arc::new(api), version, stopped).await;
                 }
             });
             let serving = http::serve(
@@ -131,6 +135,7 @@ impl Server {
             Some(serving) => finish(serving, lingering, hang_up).await,
             None => Ok(()),
         };
+        sleep(PARTING).await;
         self.graphs.abandon();
         stopped.and(served)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use runloom_bus::nats::{self, Nats};
-use runloom_core::checkup::Finding;
+use runloom_core::checkup::{Finding, Grade};
 use runloom_core::clock::SystemClock;
 use runloom_core::database::DatabaseError;
 use runloom_postgres::{Config, OpenError, Postgres};
@@ -80,20 +80,18 @@ async fn check_nats(options: nats::Options) -> Vec<Finding> {
         Ok(bus) => bus,
         Err(error) => return vec![Finding::fail(error.to_string(), "see the message")],
     };
-    let state = bus.state().borrow().clone();
-    vec![match state {
-        nats::State::Connected => {
-            Finding::ok("NATS answers, and its streams are as they should be")
-        }
-        nats::State::Degraded(why) => Finding::fail(
-            format!("NATS answers, but not all of it can be used: {why}"),
-            "look at the streams and at the permissions of this user",
-        ),
-        nats::State::Down(why) => Finding::fail(
-            format!("cannot reach NATS: {why}"),
-            "check the address, that the server runs, and who may connect",
-        ),
-    }]
+    let found = bus.doctor().await.into_iter();
+    found
+        .map(|found| Finding {
+            grade: match found.level {
+                nats::Level::Good => Grade::Ok,
+                nats::Level::Warning => Grade::Warn,
+                nats::Level::Problem => Grade::Fail,
+            },
+            what: found.what,
+            advice: found.advice.unwrap_or_default(),
+        })
+        .collect()
 }
 
 fn postgres(args: &DatabaseArgs, worker: Option<&WorkerArgs>) -> anyhow::Result<Postgres> {
