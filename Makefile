@@ -1,7 +1,7 @@
 # `make` prints the targets. Everything runs from a fresh checkout with Rust, Python and Node.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build check fmt test test-rust test-clients services races protocol bench sql doc clean
+.PHONY: help run build check fmt test test-rust test-clients services cluster races protocol bench sql doc clean
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -28,6 +28,9 @@ test-rust: ## The Rust tests alone, with the servers that they need
 
 test-clients: build ## The published Python and JavaScript clients against the release binary
 	scripts/client-tests.sh target/release/runloom
+
+cluster: build ## Two gateways and three workers on private servers until Ctrl-C; prints RUNLOOM_URLS
+	@scripts/cluster.sh
 
 services: ## Private Postgres and NATS servers until Ctrl-C; prints the variables that tests read
 	@scripts/services.sh run

@@ -11,10 +11,14 @@ scripts/services.sh run scripts/rust-tests.sh 2>&1 | tee "$log" || failed=1
 rust=$(grep -E '^ *Summary|^test result:' "$log" | sed 's/^ *//')
 cargo build --release --quiet --bin runloom || exit 1
 scripts/client-tests.sh target/release/runloom 2>&1 | tee "$log" || failed=1
-clients=$(grep -E '^(python|javascript|clients):' "$log")
+clients=$(grep -E '^(python|javascript|clients)( \(heavy\))?:' "$log")
+# Again, the requests alternating between two gateways on Postgres and NATS, with three workers.
+RUNLOOM_BIN=target/release/runloom scripts/cluster.sh target/release/runloom -- \
+    scripts/client-tests.sh 2>&1 | tee "$log" || failed=1
+cluster=$(grep -E '^(python|javascript|clients)( \(heavy\))?:' "$log" | sed 's/^/on many machines: /')
 scripts/nats-tests.sh target/release/runloom 2>&1 | tee "$log" || failed=1
 clients+=$'\nover NATS alone: '$(grep -E '^[0-9]+ (passed|failed)' "$log" | tail -n 1)
 
-printf '\n---- the counts ----\n%s\n%s\n' "$rust" "$clients"
+printf '\n---- the counts ----\n%s\n%s\n%s\n' "$rust" "$clients" "$cluster"
 [ "$failed" = 0 ] && echo "all layers passed" || echo "FAILED"
 exit "$failed"
