@@ -32,7 +32,7 @@ pub(crate) struct Setup {
     pub(crate) more: Vec<String>,
 }
 
-/// Everything that runs. Ends when it is dropped.
+/// Everything that runs. Ends when it is dropped; if the test has failed, the logs stay.
 pub(crate) struct Cluster {
     pub(crate) setup: Setup,
     pub(crate) gateways: Vec<Machine>,
@@ -239,15 +239,26 @@ impl Machine {
     }
 
     /// Asks it to stop and waits until it has. Its port is free then. The time it took.
-    pub(crate) async fn stop(mut self) -> (Port, Duration) {
-        let began = Instant::now();
+    pub(crate) async fn stop(self) -> (Port, Duration) {
         self.role.signal(Signal::TERM);
+        self.ended(Instant::now()).await
+    }
+
+    /// Waits until it has stopped, which it was asked to at `began`: asked twice it stops at once.
+    pub(crate) async fn ended(mut self, began: Instant) -> (Port, Duration) {
         let name = self.role.name.clone();
         assert!(
             holds(async || !self.role.is_running()).await,
             "{name} does not stop"
         );
         (self.port, began.elapsed())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // Whoever looks for the reason needs the logs.
+        self.folder.disable_cleanup(std::thread::panicking());
     }
 }
 

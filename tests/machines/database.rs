@@ -35,7 +35,6 @@ async fn postgres_restarted_at_once_costs_no_run_and_no_attempt() {
         &format!("{proof}; longest outage {:.1} s", longest.as_secs_f64()),
     );
     proof.nothing_is_lost();
-    assert!(proof.put_off > 0, "nobody noticed the outages");
     assert_eq!(
         proof.spent,
         0,

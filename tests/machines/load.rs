@@ -77,6 +77,7 @@ pub(crate) fn run(mark: &str, steps: usize, delay: f64) -> Value {
             "count": steps,
             "delay": delay,
         },
+        "config": {"recursion_limit": steps + 5},
         "metadata": {"mark": mark},
         "multitask_strategy": "enqueue",
         "stream_mode": ["custom"],

@@ -86,6 +86,7 @@ impl Proof {
         for (run, reading) in &talk.readings {
             self.resumed += reading.resumed;
             let faults = reading.faults(STEPS).into_iter();
+            let faults = faults.chain(reading.announced.clone());
             self.gaps
                 .extend(faults.map(|fault| format!("stream of {run}: {fault}")));
         }

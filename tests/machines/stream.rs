@@ -12,6 +12,9 @@ use crate::cluster::PATIENCE;
 /// How long to wait before another connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// What a server says that was asked to stop. Nothing is missing then.
+const FAREWELL: &str = "the server stops; go on elsewhere";
+
 /// What a client read.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
@@ -21,9 +24,13 @@ pub(crate) struct Reading {
     pub(crate) resumed: usize,
     /// The status that the stream ended with.
     pub(crate) end: Option<String>,
-    /// Everything that is not as a whole stream should be.
-    pub(crate) gaps: Vec<String>,
+    /// What the server said of events that are missing.
+    pub(crate) announced: Vec<String>,
+    /// Everything that is not as it should be.
+    gaps: Vec<String>,
     last: Option<String>,
+    /// The server has just said that something is missing here.
+    excused: bool,
 }
 
 impl Reading {
@@ -72,8 +79,10 @@ impl Reading {
     fn take(&mut self, frame: &Frame) {
         if let Some(comment) = &frame.comment
             && comment != "heartbeat"
+            && comment != FAREWELL
         {
-            self.gaps.push(format!("the server says: {comment}"));
+            self.announced.push(comment.clone());
+            self.excused = true;
         }
         let data: Value = serde_json::from_str(&frame.data).unwrap_or_default();
         match frame.event.as_str() {
@@ -90,18 +99,20 @@ impl Reading {
         let (now, before) = (number(id), self.last.as_deref().and_then(number));
         let follows = now == before.map_or(Some(0), |before| Some(before + 1));
         // Another attempt begins anew.
-        if !follows && now != Some(0) {
+        let excused = std::mem::take(&mut self.excused);
+        if !follows && now != Some(0) && !excused {
             self.gaps.push(format!("{id} came after {:?}", self.last));
         }
         self.last = Some(id.clone());
     }
 
-    /// What is missing or doubled for a run of so many steps of which none may be repeated.
+    /// What is missing or doubled for a run of so many steps of which none may be repeated, unless the
+    /// server has said so.
     pub(crate) fn faults(&self, steps: usize) -> Vec<String> {
         let mut faults = self.gaps.clone();
         let expected: Vec<String> = (1..=steps).map(|step| step.to_string()).collect();
         let read: Vec<&String> = self.steps.iter().map(|(_, step)| step).collect();
-        if !read.iter().copied().eq(&expected) {
+        if self.announced.is_empty() && !read.iter().copied().eq(&expected) {
             faults.push(format!("it has the steps {read:?} of {steps}"));
         }
         if self.end.as_deref() != Some("success") {
@@ -130,7 +141,9 @@ mod tests {
         assert_eq!(reading.faults(2), [""; 0]);
         assert_eq!(reading.faults(3).len(), 1);
         reading.take(&Frame::of("event: values\r\ndata: {}\r\nid: 6-4\r\n"));
+        assert_eq!(reading.faults(2).len(), 1);
         reading.take(&Frame::of(": earlier events are no longer kept\r\n"));
-        assert_eq!(reading.faults(2).len(), 2);
+        reading.take(&Frame::of("event: values\r\ndata: {}\r\nid: 6-9\r\n"));
+        assert_eq!((reading.faults(2).len(), reading.announced.len()), (1, 1));
     }
 }
