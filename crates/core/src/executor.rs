@@ -201,6 +201,12 @@ pub trait Host: CheckpointReader {
     /// Publishes events in order. Waits while readers cannot keep up with what is buffered.
     async fn emit(&self, events: Vec<Emission>);
 
+    /// Whether the attempt may still act. Asked before each superstep: a process that was stopped in
+    /// its tracks and goes on may have lost its thread meanwhile, and nobody has told it yet.
+    fn may_act(&self) -> bool {
+        true
+    }
+
     /// The long-term memory, closed to this attempt once it is settled.
     fn items(&self) -> Arc<dyn Items>;
 }

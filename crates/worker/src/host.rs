@@ -165,6 +165,13 @@ impl Host for AttemptHost {
         }
     }
 
+    fn may_act(&self) -> bool {
+        if self.worker.deadline.left().is_none() {
+            self.stopper.ask(StopKind::LeaseLost);
+        }
+        !self.stopper.is_lost()
+    }
+
     fn items(&self) -> Arc<dyn Items> {
         Arc::new(GuardedItems {
             worker: self.worker.clone(),

@@ -9,6 +9,7 @@ use super::{End, Fault, Level, start_writes};
 use crate::builder::START;
 use crate::error::Failure;
 use crate::node::Values;
+use crate::run::StoreError;
 use crate::state::{Origin, Plan, Readers, Snapshot, plan_after};
 
 /// How many supersteps a run may take if it does not say so itself.
@@ -124,6 +125,9 @@ impl Loop {
             }
             if self.level.run.stop.is_asked() {
                 return Ok(End::Drained);
+            }
+            if !self.level.run.may_act() {
+                return Err(Fault::Store(StoreError::Fenced));
             }
             let limit = self.recursion_limit();
             if self.supersteps >= limit {

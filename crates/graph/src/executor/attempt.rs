@@ -31,6 +31,7 @@ pub(super) async fn execute(
         modes: modes(&attempt),
         events,
         store: store.clone(),
+        host: Arc::downgrade(&host),
         items: host.items(),
         clock: executor.clock.clone(),
         runtime: runtime.unwrap_or_else(tokio::runtime::Handle::current),

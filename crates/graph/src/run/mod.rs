@@ -1,5 +1,5 @@
 //! What the parts of one attempt share: who it is, what was asked of it, how to stop it, and the
-//! only ways out of it. None of it holds the host; when the attempt is over, the ways out are shut,
+//! only ways out of it. None of it keeps the host; when the attempt is over, the ways out are shut,
 //! and code that was left behind can do no more harm.
 
 mod events;
@@ -7,12 +7,12 @@ mod stop;
 mod store;
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use runloom_core::clock::Clock;
 use runloom_core::database::Items;
-use runloom_core::executor::Attempt;
+use runloom_core::executor::{Attempt, Host};
 use runloom_core::json::JsonMap;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
@@ -31,6 +31,8 @@ pub(crate) struct Run {
     pub(crate) modes: Modes,
     pub(crate) events: EventSink,
     pub(crate) store: Store,
+    /// Only to be asked whether the attempt may go on; gone when the attempt is over.
+    pub(crate) host: Weak<dyn Host>,
     pub(crate) items: Arc<dyn Items>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Where nodes execute.
@@ -47,6 +49,11 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// Whether the attempt may begin another superstep.
+    pub(crate) fn may_act(&self) -> bool {
+        self.host.upgrade().is_some_and(|host| host.may_act())
+    }
+
     /// Whether the chat message `id` need not be shown again. From now on it need not.
     pub(crate) fn shows_first(&self, id: &str) -> bool {
         let mut shown = self
