@@ -19,6 +19,8 @@ cluster=$(grep -E '^(python|javascript|clients)( \(heavy\))?:' "$log" | sed 's/^
 scripts/nats-tests.sh target/release/runloom 2>&1 | tee "$log" || failed=1
 clients+=$'\nover NATS alone: '$(grep -E '^[0-9]+ (passed|failed)' "$log" | tail -n 1)
 
+printf '\n---- many machines ----\n'
+cat target/tmp/machines-*.txt 2>/dev/null
 printf '\n---- the counts ----\n%s\n%s\n%s\n' "$rust" "$clients" "$cluster"
 [ "$failed" = 0 ] && echo "all layers passed" || echo "FAILED"
 exit "$failed"
