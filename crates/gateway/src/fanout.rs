@@ -138,6 +138,7 @@ impl Fanout {
             thread: which.thread,
             run: which.run,
             end_event: self.end_event,
+            ahead: !which.exists,
         };
         let stop = CancellationToken::new();
         self.tasks.spawn(pump.work(stop.clone()));

@@ -23,9 +23,10 @@ pub(super) const GRACE: Duration = Duration::from_millis(250);
 /// How a stream ended.
 #[derive(Clone, Debug)]
 pub(super) enum Ending {
-    /// The run is over. What is still to be said, first to those who do not know that it failed,
-    /// then to all.
+    /// The run is over. What is still to be said: whether events may be missing, then an error to
+    /// those who do not know that it failed, then what all are told.
     Over {
+        note: Option<Bytes>,
         error: Option<Bytes>,
         last: Option<Bytes>,
     },
@@ -240,9 +241,9 @@ impl Reader {
 
     fn end(&self, ending: Ending) -> Step {
         match ending {
-            Ending::Over { error, last } => {
+            Ending::Over { note, error, last } => {
                 let error = error.filter(|_| !self.saw_error);
-                Step::Over(error.into_iter().chain(last).collect())
+                Step::Over(note.into_iter().chain(error).chain(last).collect())
             }
             Ending::Lost => Step::Lost,
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use runloom_api::stream::{End, end_frame, error_frame};
+use runloom_api::stream::{End, comment, end_frame, error_frame};
 use runloom_core::bus::{From as Place, RunChange, Tail};
 use runloom_core::ids::{RunId, ThreadId};
 use runloom_core::run::{Run, RunStatus};
@@ -33,6 +33,8 @@ pub(super) struct Pump {
     pub(super) thread: ThreadId,
     pub(super) run: RunId,
     pub(super) end_event: bool,
+    /// Whether its readers were there before the run.
+    pub(super) ahead: bool,
 }
 
 impl Pump {
@@ -51,7 +53,7 @@ impl Pump {
 
     async fn pump(&self) -> Ending {
         let mut changes = self.changes().await;
-        let mut tail = self.open().await;
+        let mut tail = self.open(Place::Now).await;
         self.shared.state.send_modify(|state| state.opened = true);
         let mut look_at = Instant::now();
         if !self.submitted() {
@@ -69,10 +71,7 @@ impl Pump {
                         self.shared.state.send_modify(|_| ());
                         look_at = look_at.max(Instant::now() + RECHECK);
                     }
-                    Some(Tail::End) => match over {
-                        Some(ending) => return ending,
-                        None => return self.last_words(self.look().await.flatten().as_ref()),
-                    },
+                    Some(Tail::End) => return self.last_words(self.insist().await.as_ref(), true),
                     Some(Tail::Gap) | None => return Ending::Lost,
                 },
                 Some(change) = changes.next() => {
@@ -84,10 +83,12 @@ impl Pump {
                     if let Some(ending) = over {
                         return ending;
                     }
-                    over = self.ending_if_over().await;
                     if tail.is_none() {
-                        tail = self.open().await;
+                        // What was said meanwhile is for those who have waited since before it.
+                        let place = if self.ahead { Place::Start } else { Place::Now };
+                        tail = self.open(place).await;
                     }
+                    over = self.ending_if_over().await;
                     let pause = match (&over, &tail) {
                         (Some(_), _) => GRACE,
                         (None, Some(_)) => RECHECK,
@@ -99,14 +100,14 @@ impl Pump {
         }
     }
 
-    /// How the run ended, if it did.
+    /// How the run ended, if it did. The log has not said so: what it said last may be missing.
     async fn ending_if_over(&self) -> Option<Ending> {
         if !self.submitted() {
             return None;
         }
         let run = self.look().await?;
         let is_over = run.as_ref().is_none_or(|run| run.status.is_terminal());
-        is_over.then(|| self.last_words(run.as_ref()))
+        is_over.then(|| self.last_words(run.as_ref(), false))
     }
 
     fn submitted(&self) -> bool {
@@ -123,9 +124,9 @@ impl Pump {
         }
     }
 
-    async fn open(&self) -> Option<BoxStream<'static, Tail>> {
+    async fn open(&self, place: Place) -> Option<BoxStream<'static, Tail>> {
         let events = &self.ports.events;
-        match events.tail(self.thread, self.run, Place::Now).await {
+        match events.tail(self.thread, self.run, place).await {
             Ok(tail) => Some(tail),
             Err(error) => {
                 tracing::debug!(%error, run.id = %self.run, "events cannot be read for now");
@@ -144,14 +145,27 @@ impl Pump {
         .ok()
     }
 
-    fn last_words(&self, run: Option<&Run>) -> Ending {
+    /// The run, however long the database takes to say how it ended.
+    async fn insist(&self) -> Option<Run> {
+        loop {
+            if let Some(run) = self.look().await {
+                return run;
+            }
+            sleep(REOPEN).await;
+        }
+    }
+
+    fn last_words(&self, run: Option<&Run>, whole: bool) -> Ending {
         let failed = run.filter(|run| matches!(run.status, RunStatus::Error | RunStatus::Timeout));
         let error = failed.and_then(|run| run.error.as_ref()).map(error_frame);
         let last = self.end_event.then(|| {
             let end = run.map_or_else(|| End::gone(self.run), End::of);
             end_frame(&end)
         });
-        Ending::Over { error, last }
+        // Who can come back is told when that may be worth it.
+        let note = !whole && self.shared.with_ids;
+        let note = note.then(|| comment("the end of the log was not seen; events may be missing"));
+        Ending::Over { note, error, last }
     }
 }
 

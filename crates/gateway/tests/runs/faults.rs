@@ -104,6 +104,21 @@ async fn a_log_that_comes_back_is_read_from_then_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_said_while_the_log_could_not_be_read_is_told_when_it_can() {
+    let (server, log) = unreliable().await;
+    log.is_away.store(true, Ordering::Relaxed);
+    let thread = server.thread().await;
+    let body = json!({"stream_resumable": true});
+    let mut stream = server.stream(thread, body).await.ok();
+    let mut attempt = server.claim(thread).await;
+    attempt.emit("values", json!(1)).await;
+    log.is_away.store(false, Ordering::Relaxed);
+    attempt.succeed(json!({})).await;
+    let told = stream.events().await;
+    assert!(told[0].starts_with("event: values\r\ndata: 1"), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_the_log_a_stream_still_closes() {
     let (server, log) = unreliable().await;
     log.is_away.store(true, Ordering::Relaxed);
