@@ -6,7 +6,8 @@ use rustix::process::Signal;
 use tokio::time::sleep_until;
 
 use crate::history::{Fault, History, Pause, now};
-use crate::world::{GATEWAYS, WORKERS, World};
+use crate::netns::{Cable, Hosts};
+use crate::world::{GATEWAYS, LEASE, WORKERS, World};
 
 /// Between two faults, in seconds.
 const EVERY: (f64, f64) = (1.5, 3.5);
@@ -17,6 +18,10 @@ const DRAIN: f64 = 15.0;
 /// How often such a process is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
 
+/// How long the first worker of a storm is stopped: beyond its lease, in the middle of runs, so that
+/// something is fenced in every storm.
+const FIRST: f64 = LEASE + 1.5;
+
 /// Which faults are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weather {
@@ -24,6 +29,8 @@ pub(crate) enum Weather {
     Storm,
     /// Every process is asked to stop and started again, one after the other: nothing worse.
     RollingRestart,
+    /// Cables between a process and one of the servers are pulled.
+    Cuts,
 }
 
 /// What can be hit. Whatever was hit is left alone until it is repaired.
@@ -31,6 +38,8 @@ pub(crate) enum Weather {
 enum Target {
     Role(usize),
     Nats,
+    /// The cable between a process and a server.
+    Cable(usize, Cable),
 }
 
 /// What ends a fault.
@@ -147,6 +156,7 @@ impl Faults {
             }
             (Target::Nats, Repair::Start | Repair::Await { .. }) => world.nats.restart().await,
             (Target::Nats, Repair::Continue { .. }) => world.nats.resume(),
+            (Target::Cable(at, cable), _) => hosts(world).mend(at, cable),
         }
         self.note(format!("{} is back", name(world, target)));
     }
@@ -157,15 +167,21 @@ impl Faults {
             self.next_to_restart += 1;
             return self.ask_to_stop(world, at);
         }
+        if self.weather == Weather::Cuts {
+            return self.pull(world);
+        }
+        if self.history.faults.is_empty() {
+            return self.pause(world, worker, (FIRST, FIRST));
+        }
         match self.dice.u32(0..100) {
             0..18 => self.kill(world, worker),
-            18..36 => self.pause(world, worker, 6.0),
+            18..36 => self.pause(world, worker, (1.0, 6.5)),
             36..48 => {
                 let at = worker(&mut self.dice);
                 self.ask_to_stop(world, at);
             }
             48..56 => self.kill(world, gateway),
-            56..62 => self.pause(world, gateway, 4.0),
+            56..62 => self.pause(world, gateway, (0.5, 4.0)),
             62..68 => {
                 let at = gateway(&mut self.dice);
                 self.ask_to_stop(world, at);
@@ -189,14 +205,14 @@ impl Faults {
         &mut self,
         world: &mut World,
         choose: impl Fn(&mut fastrand::Rng) -> usize,
-        longest: f64,
+        seconds: (f64, f64),
     ) {
         let at = choose(&mut self.dice);
         if self.is_whole(Target::Role(at)) {
             self.note(format!("SIGSTOP {}", name(world, Target::Role(at))));
             let since = now();
             world.roles[at].signal(Signal::STOP);
-            let wait = self.between(1.0, longest);
+            let wait = self.between(seconds.0, seconds.1);
             self.later(wait, Target::Role(at), Repair::Continue { since });
         }
     }
@@ -207,6 +223,21 @@ impl Faults {
             world.roles[at].signal(Signal::TERM);
             let since = now();
             self.later(GLANCE, Target::Role(at), Repair::Await { since });
+        }
+    }
+
+    fn pull(&mut self, world: &World) {
+        let (at, cable) = match self.dice.u32(0..10) {
+            0..4 => (worker(&mut self.dice), Cable::Postgres),
+            4..7 => (worker(&mut self.dice), Cable::Nats),
+            _ => (gateway(&mut self.dice), Cable::Nats),
+        };
+        let target = Target::Cable(at, cable);
+        if self.is_whole(target) {
+            self.note(format!("pulled {}", name(world, target)));
+            hosts(world).cut(at, cable);
+            let wait = self.between(1.0, 7.0);
+            self.later(wait, target, Repair::Start);
         }
     }
 
@@ -253,7 +284,12 @@ fn name(world: &World, target: Target) -> String {
     match target {
         Target::Role(at) => format!("{} ({})", world.roles[at].name, world.roles[at].pid()),
         Target::Nats => "nats".to_owned(),
+        Target::Cable(at, cable) => format!("the cable of {} to {cable:?}", world.roles[at].name),
     }
+}
+
+fn hosts(world: &World) -> &Hosts {
+    world.hosts.as_ref().expect("processes are apart")
 }
 
 fn gateway(dice: &mut fastrand::Rng) -> usize {

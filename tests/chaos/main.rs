@@ -15,6 +15,7 @@ mod dump;
 mod faults;
 mod fences;
 mod history;
+mod netns;
 mod records;
 mod report;
 mod settings;

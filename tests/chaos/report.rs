@@ -70,13 +70,13 @@ impl Outcome {
         let figures = &self.verdict.figures;
         let mut doubts = Vec::new();
         if self.fenced == 0 {
-            doubts.push("no write was fenced".to_owned());
+            doubts.push("it proves nothing: no write was fenced".to_owned());
         }
         if figures.resumed == 0 {
-            doubts.push("no stream was resumed".to_owned());
+            doubts.push("it proves nothing: no stream was resumed".to_owned());
         }
         if figures.repeated == 0 {
-            doubts.push("no step was taken up by a second attempt".to_owned());
+            doubts.push("it proves nothing: no step was begun by a second attempt".to_owned());
         }
         doubts
     }

@@ -1,7 +1,7 @@
 //! The servers of one storm, all private: Postgres, NATS, gateways and workers as processes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::client::Http;
 use crate::dump::{Dump, Message, State};
+use crate::netns::Hosts;
 use crate::process::Role;
 use crate::records::Records;
 
@@ -20,7 +21,7 @@ pub(crate) const GATEWAYS: usize = 2;
 pub(crate) const WORKERS: usize = 3;
 
 /// How long a worker's lease is, in seconds.
-pub(crate) const LEASE: u64 = 3;
+pub(crate) const LEASE: f64 = 3.0;
 
 /// Everything that can be broken.
 pub(crate) struct World {
@@ -29,40 +30,67 @@ pub(crate) struct World {
     /// The gateways, then the workers.
     pub(crate) roles: Vec<Role>,
     pub(crate) http: Http,
-    monitors: Vec<u16>,
+    /// The hosts of the processes, if each has its own.
+    pub(crate) hosts: Option<Hosts>,
+    /// Where the workers tell their metrics.
+    pub(crate) monitors: Vec<String>,
     folder: TempDir,
 }
 
 impl World {
-    /// Starts everything, with the product at `binary`.
-    pub(crate) async fn start(binary: &Path) -> Self {
+    /// Starts everything, with the product at `binary`; each process on a host of its own if `apart`.
+    pub(crate) async fn start(binary: &Path, apart: bool) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let postgres = postgres::Server::start().await;
         let nats = nats::Server::start(nats::Version::Newest).await;
-        let ports: Vec<u16> = free_ports(GATEWAYS + WORKERS);
-        let (gateways, monitors) = ports.split_at(GATEWAYS);
-        let urls = gateways
-            .iter()
-            .map(|port| format!("http://127.0.0.1:{port}"));
-        let http = Http::new(urls.collect());
-        let plan = Plan {
-            binary: binary.to_owned(),
-            database: postgres.url(),
-            nats: nats.url(),
-            folder: folder.path().to_owned(),
+        let hosts = if apart {
+            let port = nats
+                .url()
+                .rsplit(':')
+                .next()
+                .and_then(|port| port.parse().ok());
+            let nats = port.expect("a port");
+            Some(Hosts::new(GATEWAYS + WORKERS, postgres.port(), nats).await)
+        } else {
+            None
         };
+        let places = free_ports(GATEWAYS + WORKERS);
+        let places = places.into_iter().enumerate().map(|(at, port)| Place {
+            binary,
+            folder: folder.path(),
+            port,
+            host: hosts
+                .as_ref()
+                .map_or("127.0.0.1".to_owned(), |hosts| hosts.host(at)),
+            prefix: hosts
+                .as_ref()
+                .map(|hosts| hosts.command(at).to_vec())
+                .unwrap_or_default(),
+            servers: match &hosts {
+                Some(hosts) => hosts.servers(at),
+                None => (postgres.url(), nats.url()),
+            },
+        });
+        let places: Vec<_> = places.collect();
+        let (gateways, workers) = places.split_at(GATEWAYS);
+        let urls = gateways.iter().map(Place::url);
+        let monitors = workers
+            .iter()
+            .map(|worker| format!("{}/metrics", worker.url()));
+        let (http, monitors) = (Http::new(urls.collect()), monitors.collect());
         let gateways = gateways.iter().enumerate();
-        let gateways =
-            gateways.map(|(at, port)| plan.gateway(&format!("gateway-{at}"), "127.0.0.1", *port));
-        let workers = monitors.iter().enumerate();
-        let workers =
-            workers.map(|(at, port)| plan.worker(&format!("worker-{at}"), "127.0.0.1", *port));
+        let gateways = gateways.map(|(at, place)| place.gateway(&format!("gateway-{at}")));
+        let workers = workers.iter().enumerate();
+        let workers = workers.map(|(at, place)| place.worker(&format!("worker-{at}")));
+        let roles = gateways.chain(workers).collect();
+        drop(places);
         let mut world = Self {
-            roles: gateways.chain(workers).collect(),
-            monitors: monitors.to_vec(),
             postgres,
             nats,
+            roles,
             http,
+            hosts,
+            monitors,
             folder,
         };
         // The first brings the schema; the others must find it.
@@ -110,12 +138,6 @@ impl World {
             records.read(role.log());
         }
         records
-    }
-
-    /// Where the workers tell their metrics.
-    pub(crate) fn monitors(&self) -> Vec<String> {
-        let url = |port| format!("http://127.0.0.1:{port}/metrics");
-        self.monitors.iter().map(url).collect()
     }
 
     /// Waits until no run is in flight. The seconds it took, or `None` if it took longer than `patience`.
@@ -192,23 +214,54 @@ impl World {
     }
 }
 
-/// How processes are started.
-pub(crate) struct Plan {
-    pub(crate) binary: PathBuf,
-    pub(crate) database: String,
-    pub(crate) nats: String,
-    pub(crate) folder: PathBuf,
+/// Where a process is started.
+struct Place<'a> {
+    binary: &'a Path,
+    folder: &'a Path,
+    /// The command by which it gets there.
+    prefix: Vec<String>,
+    host: String,
+    port: u16,
+    /// The URLs of Postgres and NATS.
+    servers: (String, String),
 }
 
-impl Plan {
-    fn arguments(&self, role: &str) -> Vec<String> {
+impl Place<'_> {
+    fn url(&self) -> String {
+        format!("http://{}:{}", self.host, self.port)
+    }
+
+    /// A gateway.
+    fn gateway(&self, name: &str) -> Role {
+        let port = self.port.to_string();
+        let host = self.host.as_str();
+        let own = ["--host", host, "--port", &port, "--end-event", "--migrate"];
+        self.role(name, "gateway", &own)
+    }
+
+    /// A worker that tells its metrics.
+    fn worker(&self, name: &str) -> Role {
+        let monitor = format!("{}:{}", self.host, self.port);
+        let own = [
+            "--monitor",
+            &monitor,
+            "--slots",
+            "40",
+            "--max-attempts",
+            "50",
+        ];
+        self.role(name, "worker", &own)
+    }
+
+    fn role(&self, name: &str, role: &str, own: &[&str]) -> Role {
         let lease = LEASE.to_string();
-        [
+        let (database, nats) = &self.servers;
+        let common = [
             role,
             "--database-url",
-            &self.database,
+            database,
             "--nats-url",
-            &self.nats,
+            nats,
             "--test-graphs",
             "--lease",
             &lease,
@@ -218,34 +271,10 @@ impl Plan {
             "info",
             "--log-format",
             "json",
-        ]
-        .map(str::to_owned)
-        .to_vec()
-    }
-
-    /// A gateway that listens on `host:port`.
-    pub(crate) fn gateway(&self, name: &str, host: &str, port: u16) -> Role {
-        let mut arguments = self.arguments("gateway");
-        let port = port.to_string();
-        let own = ["--host", host, "--port", &port, "--end-event", "--migrate"];
-        arguments.extend(own.map(str::to_owned));
-        Role::new(name, &self.binary, &arguments, &self.folder)
-    }
-
-    /// A worker whose metrics are at `host:port`.
-    pub(crate) fn worker(&self, name: &str, host: &str, port: u16) -> Role {
-        let mut arguments = self.arguments("worker");
-        let monitor = format!("{host}:{port}");
-        let own = [
-            "--monitor",
-            &monitor,
-            "--slots",
-            "40",
-            "--max-attempts",
-            "50",
         ];
-        arguments.extend(own.map(str::to_owned));
-        Role::new(name, &self.binary, &arguments, &self.folder)
+        let arguments = common.iter().chain(own).map(|&word| word.to_owned());
+        let arguments: Vec<_> = arguments.collect();
+        Role::new(name, self.binary, &arguments, self.folder).by(&self.prefix)
     }
 }
 

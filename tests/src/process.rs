@@ -12,6 +12,8 @@ pub struct Role {
     pub name: String,
     binary: PathBuf,
     arguments: Vec<String>,
+    /// What comes before the binary, such as another network.
+    prefix: Vec<String>,
     log: PathBuf,
     child: Option<Child>,
 }
@@ -23,9 +25,16 @@ impl Role {
             name: name.to_owned(),
             binary: binary.to_owned(),
             arguments: arguments.to_vec(),
+            prefix: Vec::new(),
             log: folder.join(format!("{name}.log")),
             child: None,
         }
+    }
+
+    /// Has it started by this command, which gets the binary and its arguments and becomes it.
+    pub fn by(mut self, prefix: &[String]) -> Self {
+        self.prefix = prefix.to_vec();
+        self
     }
 
     /// Starts the process. To be called by a thread that lives as long as the test: for the kernel,
@@ -33,7 +42,7 @@ impl Role {
     pub fn start(&mut self) {
         let log = File::options().create(true).append(true).open(&self.log);
         let log = log.expect("the log can be written");
-        let mut words = Vec::new();
+        let mut words = self.prefix.clone();
         if cfg!(target_os = "linux") {
             words.extend(["setpriv", "--pdeathsig", "KILL"].map(str::to_owned));
         }

@@ -151,8 +151,11 @@ fn answers_are_whole(
     let whole = if run.status == "success" {
         numbers == expected
     } else {
-        numbers.len() <= expected.len()
-            && numbers.iter().zip(&expected).all(|(a, b)| b.starts_with(a))
+        // The last word may be cut off. Steps that were not stored before the lease was lost are
+        // done again or not at all, so there may be holes; but nothing is doubled or out of order.
+        let mut places = expected.iter();
+        let in_order = |number: &&str| places.any(|place| place.starts_with(number));
+        numbers.iter().all(in_order)
     };
     if !whole {
         let text = format!(
