@@ -87,6 +87,13 @@ impl Order {
         self.place == Place::After(event.epoch, event.id)
     }
 
+    /// There is nothing yet, so the run's first event comes next, also if it is missed.
+    pub(super) fn begin_at_start(&mut self) {
+        if self.place == Place::Now {
+            self.place = Place::Start;
+        }
+    }
+
     /// Takes an event.
     pub(super) fn offer(&mut self, event: Event, source: Source) {
         if self.search != Search::Over && source == Source::Kept {
@@ -266,6 +273,17 @@ mod tests {
         offer(&mut order, Source::Kept, &[(1, 0), (1, 1), (1, 2)]);
         assert_eq!(told(&mut order), [(1, 1), (1, 2), (1, 3)]);
         assert!(!order.is_waiting());
+    }
+
+    #[test]
+    fn a_reader_that_was_there_before_the_run_misses_its_first_event() {
+        let mut order = Order::new(From::Now);
+        order.begin_at_start();
+        offer(&mut order, Source::Live, &[(1, 1)]);
+        assert_eq!(told(&mut order), []);
+        assert!(order.is_waiting(), "for what the stream has");
+        offer(&mut order, Source::Kept, &[(1, 0), (1, 1)]);
+        assert_eq!(told(&mut order), [(1, 0), (1, 1)]);
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl Reader {
             reader.read_at = None;
             match direct::last(&reader.link, reader.api.clone(), &reader.subject).await {
                 Ok(Some(last)) => reader.begin_after(&last),
-                Ok(None) => {}
+                Ok(None) => reader.order.begin_at_start(),
                 Err(failure) => reader.cannot_read(failure),
             }
         }
