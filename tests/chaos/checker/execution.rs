@@ -6,7 +6,7 @@
 //! continued finds itself in the middle of a step: the rest of *that* step cannot be prevented, and is
 //! fenced. So a record after the successor's start is no violation if
 //!
-//! - its process was stopped after the attempt's start and before the successor's,
+//! - its process was stopped before the successor's start and continued after the attempt's,
 //! - it comes within [`AWAKENING`] after the process was continued, and
 //! - no more than one step began in that time: the look at the clock and the begin of a step are not
 //!   one instant.
@@ -109,7 +109,7 @@ fn zombie(earlier: &Attempt<'_>, later: &Attempt<'_>, pauses: &[Pause]) -> Optio
         return None;
     }
     let pause = pauses.iter().find(|pause| {
-        pause.from >= earlier.first()
+        earlier.first() < pause.to
             && pause.from <= later.first()
             && late().all(|record| awakens(pause, record))
     })?;
