@@ -266,7 +266,10 @@ async fn without_a_server_every_call_fails_in_time() {
     assert!(!in_time(notifier.announce(change)).await);
     assert!(!in_time(notifier.changes(place.0)).await);
     assert!(!in_time(notifier.signals(WorkerId::new())).await);
-    assert!(!in_time(events.end(place.0, place.1)).await);
+    assert!(
+        in_time(events.end(place.0, place.1)).await,
+        "said when there is a server again"
+    );
     assert!(!in_time(events.tail(place.0, place.1, From::Now)).await);
     let reply = timeout(
         IN_TIME,
@@ -346,6 +349,27 @@ async fn a_stream_goes_on_without_gap_when_the_server_is_killed() {
     };
     tokio::join!(emitting, killing, expect(&mut reader, 0..EVENTS));
     // Who was not there meanwhile finds the same.
+    expect(&mut tail(&nats, place, From::Start).await, 0..EVENTS).await;
+}
+
+#[tokio::test]
+async fn what_is_said_and_ended_without_a_server_is_heard_when_there_is_one() {
+    const EVENTS: u64 = 50;
+    let mut server = Server::start(Version::Newest).await;
+    let nats = connect(on_disk(&server)).await;
+    let place = a_run();
+    let mut reader = tail(&nats, place, From::Start).await;
+    append(&nats, place, event(0, "before")).await;
+    server.kill();
+    let down = |state: &State| matches!(state, State::Down(_));
+    nats.state().wait_for(down).await.unwrap();
+    for number in 1..EVENTS {
+        append(&nats, place, event(number, "meanwhile")).await;
+    }
+    end(&nats, place).await;
+    server.restart().await;
+    expect(&mut reader, 0..EVENTS).await;
+    connected(&nats).await;
     expect(&mut tail(&nats, place, From::Start).await, 0..EVENTS).await;
 }
 

@@ -157,9 +157,14 @@ impl Link {
         &self.client
     }
 
-    /// The most bytes that a message may have, headers included.
+    /// The most bytes that a message may have, headers included. Before the first connection nobody
+    /// knows, so it is little.
     pub(super) fn max_payload(&self) -> usize {
-        self.client.max_payload()
+        const UNKNOWN: usize = 64 << 10;
+        match self.client.max_payload() {
+            0 => UNKNOWN,
+            most => most,
+        }
     }
 
     /// Sends a message to whoever listens.

@@ -92,26 +92,34 @@ impl EventLog for NatsEventLog {
         _retention: Retention,
     ) -> Result<(), BusError> {
         let own = &self.shared;
-        let connection = own.link.ready()?;
         let messages = frame::events(&events, own.link.max_payload())?;
         let subject = own.subjects.events(thread, run);
         let outbox = own.outboxes.of(run, &subject);
         let mut outbox = outbox.lock().await;
-        own.publish_again(&mut outbox, connection, run).await?;
+        outbox.last = events.last().map(|event| event.id).or(outbox.last);
+        let mut sent = own.catch_up(&mut outbox, run).await;
         for message in messages {
             let ask = outbox.add(message.clone());
-            own.publish(&subject, run, message, ask).await?;
+            if sent.is_ok() {
+                sent = own.publish(&subject, run, message, ask).await;
+            }
         }
-        outbox.last = events.last().map(|event| event.id).or(outbox.last);
+        // What the outbox has is published on the next connection: there is nothing to repeat.
+        outbox.note(&sent);
         Ok(())
     }
 
     async fn end(&self, thread: ThreadId, run: RunId) -> Result<(), BusError> {
         let own = &self.shared;
-        let connection = own.link.ready()?;
         let subject = own.subjects.events(thread, run);
         let outbox = own.outboxes.of(run, &subject);
         let mut outbox = outbox.lock().await;
+        if own.link.ready().is_err() {
+            // Last in line, for the next connection.
+            outbox.end();
+            return Ok(());
+        }
+        let connection = own.link.ready()?;
         outbox.answered().await;
         own.publish_again(&mut outbox, connection, run).await?;
         let body = frame::end(outbox.last);
@@ -178,6 +186,12 @@ impl Shared {
         };
         self.link.ready()?;
         bounded(CALL, self.link.client().publish_message(message)).await
+    }
+
+    /// Publishes what earlier connections may have lost, if there is a connection now.
+    async fn catch_up(&self, outbox: &mut Outbox, run: RunId) -> Result<(), BusError> {
+        let connection = self.link.ready()?;
+        self.publish_again(outbox, connection, run).await
     }
 
     /// Publishes once more what may have been lost with an earlier connection.

@@ -7,12 +7,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use runloom_core::bus::BusError;
 use runloom_core::event::EventId;
 use runloom_core::ids::RunId;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::time::{Instant, timeout};
 
-use super::frame::Message;
+use super::frame::{self, Message};
 
 /// How often an acknowledgement is asked for, for each run.
 const ASK: Duration = Duration::from_millis(250);
@@ -185,6 +186,23 @@ impl Outbox {
         }
         self.asked = Some((number, now));
         Some(number)
+    }
+
+    /// Takes note of a publication: what failed is lost, and so may be what came before it.
+    pub(super) fn note(&mut self, sent: &Result<(), BusError>) {
+        if let Err(error) = sent {
+            tracing::debug!(%error, subject = self.subject, "events wait for a connection");
+            self.connection = 0;
+        }
+    }
+
+    /// Remembers that the run is over, to be published with the rest.
+    pub(super) fn end(&mut self) {
+        self.connection = 0;
+        self.add(Message {
+            headers: None,
+            body: frame::end(self.last),
+        });
     }
 
     /// Everything up to this number is kept.
