@@ -3,7 +3,7 @@
 use runloom_core::database::DatabaseError;
 use runloom_core::run::IllegalTransition;
 
-use crate::session::STALE;
+use crate::session::{IDLED, READ_ONLY, STALE};
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -124,11 +124,8 @@ fn is_passing(code: &str) -> bool {
         "58", // the system below the server
     ];
     const CODES: [&str; 5] = [
-        STALE,   // the schema was migrated under a connection, which is given up
-        "25006", // read-only: a primary that is one no more, or a standby
-        "25P03", // idle in a transaction for too long: we were paused or cut off
-        "55P03", // a lock was not to be had in time
-        "28000", // refused for now, or a password that is wrong for now
+        STALE, READ_ONLY, IDLED, "55P03", // a lock was not to be had in time
+        "28000", // not let in, or not yet
     ];
     CLASSES.iter().any(|class| code.starts_with(class)) || CODES.contains(&code)
 }

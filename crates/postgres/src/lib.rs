@@ -108,7 +108,10 @@ impl Postgres {
         let options = PgConnectOptions::from_str(url);
         let options = options.map_err(|error| OpenError::Address(error.to_string()))?;
         // Poolers refuse settings at the start of a connection that they do not know.
-        let options = options.extra_float_digits(None);
+        let mut options = options.extra_float_digits(None);
+        if options.get_application_name().is_none() {
+            options = options.application_name("runloom");
+        }
         Ok(Self {
             connections: Connections::lazy(options, &config),
             claims: Claims::default(),

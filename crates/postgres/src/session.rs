@@ -101,18 +101,29 @@ fn silence() -> sqlx::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the server does not answer").into()
 }
 
-/// Whether the connection is no good after this: the answer may still come, or a statement was
-/// prepared for a schema that has changed since.
+/// Whether the connection is no good after this: the answer may still come, a statement was prepared
+/// for a schema that has changed since, or the server stops or is the primary no more.
 fn spoils(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
-        sqlx::Error::Database(refusal) => refusal.code().as_deref() == Some(STALE),
+        sqlx::Error::Database(refusal) => refusal.code().is_some_and(|code| {
+            [STALE, READ_ONLY, IDLED].contains(&&*code) || code.starts_with(SHUTDOWNS)
+        }),
         _ => false,
     }
 }
 
 /// The code of "cached plan must not change result type".
 pub(crate) const STALE: &str = "0A000";
+
+/// The code of a write where there is no primary, or no more.
+pub(crate) const READ_ONLY: &str = "25006";
+
+/// The code of a transaction that was idle for too long: we were paused or cut off.
+pub(crate) const IDLED: &str = "25P03";
+
+/// What the codes of shutdowns begin with.
+const SHUTDOWNS: &str = "57P";
 
 /// What a statement answers, for as long as it may take.
 struct Patient<'e, T> {
