@@ -91,7 +91,12 @@ impl Attempt {
             now,
             // An attempt without its thread may not have stored what it says.
             head: head.filter(|_| !self.stopper.is_lost()),
-            spoken: self.observed.spoken(),
+            // What it said may answer what was never stored, even its own input.
+            spoken: if self.stopper.is_lost() {
+                Vec::new()
+            } else {
+                self.observed.spoken()
+            },
         };
         let settlement = ends.settlement(verdict).await;
         let settled = settle(&self.worker, &self.lease, settlement.clone(), next).await?;
