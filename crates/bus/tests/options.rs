@@ -131,7 +131,8 @@ async fn a_server_that_is_too_old_is_refused_by_name() {
     let old = async move {
         let mut clients = Vec::new();
         while let Ok((mut client, _)) = listener.accept().await {
-            let info = "INFO {\"server_id\":\"x\",\"version\":\"2.10.25\",\"max_payload\":1048576}\r\nPONG\r\n";
+            let info = "INFO {\"server_id\":\"x\",\"version\":\"2.10.25\",\"max_payload\":1048576}\r\n\
+                PONG\r\n";
             client.write_all(info.as_bytes()).await.expect("written");
             clients.push(client);
         }

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, consumer::pull};
-use async_nats::{Client, ConnectOptions};
+use async_nats::{Client, ConnectOptions, Message};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures::StreamExt;
 use futures::stream::select_all;
+use futures::{Stream, StreamExt};
 use runloom_bus::nats::{Nats, Options, Storage};
 use runloom_core::bus::{From, RunChange, Signal, SignalReply, Tail};
 use runloom_core::event::{Event, EventId, Retention};
@@ -24,7 +24,7 @@ use runloom_core::run::{CancelAction, RunStatus};
 use runloom_core::service::{Answer, Operation, Service};
 use runloom_testkit::services::nats::{Server, Version};
 use support::{PATIENCE, connected};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -256,9 +256,27 @@ async fn can_say(server: &Server, name: &str, subject: &str) -> bool {
         listener.flush().await.unwrap();
         clients.push(listener);
     }
-    let said = speaker.publish(subject.to_owned(), Bytes::new());
-    said.await.unwrap();
-    timeout(SILENCE, select_all(heard).next()).await.is_ok()
+    is_heard(&speaker, subject, &mut select_all(heard)).await
+}
+
+/// Whether what `speaker` says on `subject` comes. It is said again and again: the server may learn of
+/// it before it learns of the subscription.
+async fn is_heard(
+    speaker: &Client,
+    subject: &str,
+    heard: &mut (impl Stream<Item = Message> + Unpin),
+) -> bool {
+    let say = async {
+        loop {
+            let said = speaker.publish(subject.to_owned(), Bytes::new());
+            said.await.unwrap();
+            sleep(SILENCE / 10).await;
+        }
+    };
+    tokio::select! {
+        heard = timeout(SILENCE, heard.next()) => heard.is_ok(),
+        () = say => false,
+    }
 }
 
 /// Whether `name` hears what the one says who may.
@@ -267,11 +285,7 @@ async fn can_hear(server: &Server, name: &str, speaker: &str, subject: &str) -> 
     let mut heard = listener.subscribe(subject.to_owned()).await.unwrap();
     listener.flush().await.unwrap();
     let speaker = client(server, speaker).await;
-    speaker
-        .publish(subject.to_owned(), "".into())
-        .await
-        .unwrap();
-    timeout(SILENCE, heard.next()).await.is_ok()
+    is_heard(&speaker, subject, &mut heard).await
 }
 
 #[tokio::test]
