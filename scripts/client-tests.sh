@@ -50,7 +50,10 @@ fi
 
 if [[ $js -eq 1 ]]; then
     scripts/node.sh || exit 1
-    (cd tests/clients/js && node --test --test-reporter spec --test-concurrency 3 "$@") 2>&1 |
+    # A stream that a test left unread keeps its connection, and with it the process, for as long as
+    # there is a server.
+    (cd tests/clients/js && node --test --test-reporter spec --test-concurrency 3 \
+        --test-force-exit "$@") 2>&1 |
         tee "$log"
     code=${PIPESTATUS[0]}
     report javascript "$(count ' pass [0-9]+$')" "$(count ' fail [0-9]+$')" "$code"
