@@ -120,15 +120,15 @@ begin
         return;
     end if;
     if is_there then
+        if p_alone and (outlook(p_thread, moment)).in_flight then
+            return;
+        end if;
         if thread.metadata::text is distinct from p_assumed_metadata
             or thread.config::text is distinct from p_assumed_config
         then
             verdict := 'differs';
             known_metadata := thread.metadata;
             known_config := thread.config;
-            return;
-        end if;
-        if p_alone and (outlook(p_thread, moment)).in_flight then
             return;
         end if;
         place := thread.next_seq;
