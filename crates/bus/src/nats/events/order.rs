@@ -51,8 +51,9 @@ pub(super) struct Order {
     search: Search,
     /// Events by epoch and number that cannot be told yet.
     ahead: BTreeMap<(i64, u64), Event>,
-    /// Whether the run was said to be over.
+    /// Whether the run was said to be over, and its last event if that was said, too.
     over: bool,
+    last: Option<EventId>,
     ready: VecDeque<Tail>,
 }
 
@@ -68,6 +69,7 @@ impl Order {
             search,
             ahead: BTreeMap::new(),
             over: false,
+            last: None,
             ready: VecDeque::new(),
         }
     }
@@ -123,6 +125,7 @@ impl Order {
             _ => false,
         };
         self.over = true;
+        self.last = last.max(self.last);
         // The stream has the end after everything else.
         let all_read = source == Source::Kept && self.search != Search::ReachesBack;
         if at_last || all_read {
@@ -145,7 +148,20 @@ impl Order {
             self.skip();
         }
         if std::mem::take(&mut self.over) {
+            if self.last.is_some_and(|last| self.lacks(last)) {
+                self.ready.push_back(Tail::Gap);
+            }
             self.ready.push_back(Tail::End);
+        }
+    }
+
+    /// Whether the event `last` should have been told and was not.
+    fn lacks(&self, last: EventId) -> bool {
+        match self.place {
+            Place::Start => true,
+            Place::Known(id) | Place::After(_, id) => id < last,
+            // What came before the reader did is not missed.
+            Place::Now => false,
         }
     }
 
@@ -359,5 +375,23 @@ mod tests {
         let mut order = Order::new(From::After(id(1, 0)));
         order.end(None, Source::Kept);
         assert_eq!(told(&mut order), [END]);
+    }
+
+    #[test]
+    fn an_end_without_the_events_before_it_names_the_gap() {
+        for (from, expected) in [
+            (From::Start, vec![GAP, END]),
+            (From::After(id(1, 0)), vec![GAP, END]),
+            (From::After(id(1, 1)), vec![END]),
+            (From::Now, vec![END]),
+        ] {
+            let mut order = Order::new(from);
+            order.end(Some(id(1, 1)), Source::Kept);
+            assert_eq!(told(&mut order), expected, "{from:?}");
+        }
+        let mut order = Order::new(From::Start);
+        offer(&mut order, Source::Kept, &[(1, 0)]);
+        order.end(Some(id(1, 1)), Source::Kept);
+        assert_eq!(told(&mut order), [(1, 0), GAP, END]);
     }
 }
