@@ -95,7 +95,7 @@ impl Reading {
             _ => {}
         }
         let Some(id) = &frame.id else { return };
-        let number = |id: &str| Some(id.split_once('-')?.1.parse::<u64>().ok()?);
+        let number = |id: &str| id.split_once('-')?.1.parse::<u64>().ok();
         let (now, before) = (number(id), self.last.as_deref().and_then(number));
         let follows = now == before.map_or(Some(0), |before| Some(before + 1));
         // Another attempt begins anew.
