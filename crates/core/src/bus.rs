@@ -134,6 +134,10 @@ pub trait Notifier: Send + Sync + 'static {
     /// Says that a run changed.
     async fn announce(&self, change: RunChange) -> Result<(), BusError>;
 
+    /// Ends in order, when nobody in this process needs it any more: gives back what came and was not
+    /// taken, and sends what was not sent yet. Dropped instead, it costs others some seconds.
+    async fn close(&self) {}
+
     /// The changes of the runs of `thread`. Subscribed when this returns.
     async fn changes(&self, thread: ThreadId) -> Result<BoxStream<'static, RunChange>, BusError>;
 }

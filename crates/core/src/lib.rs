@@ -21,6 +21,7 @@ pub mod json;
 pub mod lease;
 pub mod lifecycle;
 pub mod message;
+pub mod namespace;
 pub mod partial;
 pub mod registry;
 pub mod run;

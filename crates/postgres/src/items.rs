@@ -14,9 +14,9 @@ use sqlx::types::Json;
 use crate::Postgres;
 use crate::error::{Error, Result};
 use crate::json::AsJson;
-use crate::namespace::{self, Range};
 use crate::search::{is_plain, is_plain_value};
 use crate::session::Session;
+use runloom_core::namespace::{self, Range};
 
 #[async_trait]
 impl Items for Postgres {

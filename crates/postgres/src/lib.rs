@@ -23,7 +23,6 @@ mod convert;
 mod error;
 mod items;
 mod json;
-mod namespace;
 mod outbox;
 mod queue;
 mod rollback;

@@ -22,10 +22,6 @@ use crate::{banner, http};
 /// How long connections may still take to end once they have been told to.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// How long the bus still has after all is done: what it brings to this process by then it gives back,
-/// and what it was told last it sends.
-const PARTING: Duration = Duration::from_millis(150);
-
 /// What one process is to do.
 pub(crate) struct Server {
     pub(crate) backends: Backends,
@@ -135,7 +131,7 @@ impl Server {
             Some(serving) => finish(serving, lingering, hang_up).await,
             None => Ok(()),
         };
-        sleep(PARTING).await;
+        self.backends.notifier.close().await;
         self.graphs.abandon();
         stopped.and(served)
     }

@@ -13,7 +13,7 @@ use crate::Sqlite;
 use crate::connections::Change;
 use crate::convert::{micros, time};
 use crate::error::Result;
-use crate::namespace::{self, Range};
+use runloom_core::namespace::{self, Range};
 
 #[async_trait]
 impl Items for Sqlite {

@@ -16,7 +16,6 @@ mod connections;
 mod convert;
 mod error;
 mod items;
-mod namespace;
 mod queue;
 mod rollback;
 mod rows;

@@ -14,6 +14,7 @@ mod checkpoints;
 mod items;
 mod outbox;
 mod queue;
+pub mod rows;
 mod runs;
 mod threads;
 

@@ -192,6 +192,10 @@ impl Notifier for Faulty {
             .map(drop)
     }
 
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+
     async fn changes(&self, thread: ThreadId) -> Result<BoxStream<'static, RunChange>, BusError> {
         self.inner.changes(thread).await
     }

@@ -128,6 +128,17 @@ impl Notifier for NatsNotifier {
         self.link.publish(subject, wire::change(change)).await
     }
 
+    async fn close(&self) {
+        if let Some(shelf) = self.shelf.get() {
+            shelf.close();
+        }
+        self.post.sent().await;
+        // The server has it all when it answers what came last.
+        if let Err(error) = self.link.barrier().await {
+            tracing::debug!(%error, "left the bus without saying so");
+        }
+    }
+
     async fn changes(&self, thread: ThreadId) -> Result<BoxStream<'static, RunChange>, BusError> {
         let subscriber = self.listen(self.subjects.changes(thread)).await?;
         let read = |message: Message| ready(understood(wire::read_change(&message.payload)));

@@ -36,6 +36,7 @@ struct State {
     held: VecDeque<Held>,
     demand: usize,
     trouble: Option<String>,
+    closed: bool,
 }
 
 /// So many are asked for as long as this lives.
@@ -101,8 +102,20 @@ impl Shelf {
     }
 
     pub(super) fn put(&self, held: Held) {
-        self.lock().held.push_back(held);
+        let mut state = self.lock();
+        if state.closed {
+            drop(state);
+            return self.wake(held).later(Duration::ZERO);
+        }
+        state.held.push_back(held);
+        drop(state);
         self.changed.send_replace(());
+    }
+
+    /// Gives everything back, and what is still to come.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.clear();
     }
 
     /// Gives everything back, for others.

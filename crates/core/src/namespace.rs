@@ -8,7 +8,7 @@ const END: u8 = 0;
 const ESCAPE: u8 = 1;
 
 /// The bytes of a namespace.
-pub(crate) fn bytes(labels: &[String]) -> Vec<u8> {
+pub fn bytes(labels: &[String]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for label in labels {
         for byte in label.bytes() {
@@ -23,7 +23,7 @@ pub(crate) fn bytes(labels: &[String]) -> Vec<u8> {
 }
 
 /// The labels of a namespace.
-pub(crate) fn labels(bytes: &[u8]) -> Vec<String> {
+pub fn labels(bytes: &[u8]) -> Vec<String> {
     let mut labels = Vec::new();
     let mut label = Vec::new();
     let mut rest = bytes.iter().copied();
@@ -42,14 +42,16 @@ pub(crate) fn labels(bytes: &[u8]) -> Vec<String> {
 
 /// A range of namespaces: from the first bytes up to, but not including, the last ones.
 #[derive(Debug)]
-pub(crate) struct Range {
-    pub(crate) from: Vec<u8>,
-    pub(crate) to: Vec<u8>,
+pub struct Range {
+    /// The first bytes that are in it.
+    pub from: Vec<u8>,
+    /// The first bytes that are not.
+    pub to: Vec<u8>,
 }
 
 impl Range {
     /// The namespace and everything below it.
-    pub(crate) fn below(namespace: &[String]) -> Self {
+    pub fn below(namespace: &[String]) -> Self {
         let from = bytes(namespace);
         let mut to = from.clone();
         match to.last_mut() {
