@@ -76,5 +76,6 @@ async fn wake_ups_are_heard_while_the_work_queue_has_no_leader() {
         heard.expect("it is heard");
         slowest = slowest.max(begun.elapsed());
     }
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    // An election takes four seconds at least.
+    assert!(slowest < Duration::from_secs(3), "{slowest:?}");
 }
