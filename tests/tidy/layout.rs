@@ -11,6 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("postgres", &["core"]),
     ("bus", &["core"]),
     ("graph", &["core"]),
+    ("remote", &["core"]),
     ("worker", &["core"]),
     ("api", &["core"]),
     ("gateway", &["core", "api"]),
