@@ -1,0 +1,161 @@
+"""One end of a socket between the executor and its worker: requests, replies, errors and items.
+
+A `Peer` belongs to one event loop and is used from the thread of that loop only. From other threads use
+`asyncio.run_coroutine_threadsafe(peer.ask(...), peer.loop)`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any, Callable
+
+from .errors import ProtocolError, Unavailable, Unsupported
+from .frames import ERROR, ITEM, REPLY, REQUEST, BrokenFrame, Frame, FrameReader, pack
+
+OnRequest = Callable[["Peer", int, str, Any], None]
+"""`(peer, call, method, body)`: answers, now or later, with `peer.reply` or `peer.fail`."""
+
+OnItem = Callable[[int, str, Any], None]
+"""`(call, name, body)`: something said about a request under way."""
+
+
+class Peer(asyncio.Protocol):
+    """Speaks frames over a socket, in both directions."""
+
+    def __init__(
+        self,
+        on_request: OnRequest | None = None,
+        on_item: OnItem | None = None,
+        on_end: Callable[[], None] | None = None,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._on_request = on_request
+        self._on_item = on_item
+        self._on_end = on_end
+        self._reader = FrameReader()
+        self._transport: asyncio.WriteTransport | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._next_call = 1
+        self._asked: dict[int, asyncio.Future[Any]] = {}
+
+    @classmethod
+    async def open(
+        cls,
+        sock: socket.socket,
+        on_request: OnRequest | None = None,
+        on_item: OnItem | None = None,
+        on_end: Callable[[], None] | None = None,
+    ) -> Peer:
+        """Takes over a connected stream socket on the running loop."""
+        sock.setblocking(False)
+        peer = cls(on_request, on_item, on_end)
+        await peer.loop.create_connection(lambda: peer, sock=sock)
+        return peer
+
+    # What this side asks.
+
+    def send(self, method: str, body: Any) -> asyncio.Future[Any]:
+        """Sends a request at once; the future is its answer.
+
+        Requests travel in the order of these calls. Cancelling the future does not take the request back,
+        so await it through `asyncio.shield` where the caller may be cancelled and the answer matters.
+        Raises nothing: a request that cannot be sent is a future with `Unavailable` or the error of packing.
+        """
+        answer: asyncio.Future[Any] = self.loop.create_future()
+        # An answer nobody waits for any more is no mistake worth a warning.
+        answer.add_done_callback(_look_at)
+        call = self._next_call
+        self._next_call += 1
+        try:
+            frame = pack(REQUEST, call, method, body)
+        except Exception as error:  # a value that msgpack does not know belongs to who passed it
+            answer.set_exception(error)
+            return answer
+        if self._transport is None or self._transport.is_closing():
+            answer.set_exception(Unavailable("the worker is gone"))
+            return answer
+        self._asked[call] = answer
+        self._transport.write(frame)
+        return answer
+
+    async def ask(self, method: str, body: Any) -> Any:
+        """Sends a request and waits for its answer. Raises the `ProtocolError` that the other side answered."""
+        return await self.send(method, body)
+
+    # What this side answers.
+
+    def reply(self, call: int, body: Any) -> None:
+        """Answers a request. Nothing may be said about it afterwards."""
+        self._write(pack(REPLY, call, None, body))
+
+    def fail(self, call: int, error: ProtocolError) -> None:
+        """Answers a request with an error."""
+        self._write(pack(ERROR, call, None, {"type": error.type, "message": error.message}))
+
+    def item(self, call: int, name: str, body: Any) -> None:
+        """Says something about a request under way."""
+        self._write(pack(ITEM, call, name, body))
+
+    async def flushed(self) -> None:
+        """Waits until the other side reads what was sent, if there is much of it."""
+        await self._writable.wait()
+
+    def _write(self, frame: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(frame)
+
+    # asyncio's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for frame in self._reader.feed(data):
+                self._take(frame)
+        except BrokenFrame:
+            # Whatever follows cannot be understood either.
+            if self._transport is not None:
+                self._transport.abort()  # type: ignore[attr-defined]
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        self._writable.set()
+        asked, self._asked = self._asked, {}
+        for answer in asked.values():
+            if not answer.done():
+                answer.set_exception(Unavailable("the worker is gone"))
+        if self._on_end is not None:
+            self._on_end()
+
+    def _take(self, frame: Frame) -> None:
+        kind, call, method, body = frame
+        if kind == REPLY or kind == ERROR:
+            answer = self._asked.pop(call, None)
+            if answer is None or answer.done():
+                return
+            if kind == REPLY:
+                answer.set_result(body)
+            else:
+                said = body if isinstance(body, dict) else {}
+                answer.set_exception(ProtocolError.of(str(said.get("type")), str(said.get("message", ""))))
+        elif kind == REQUEST:
+            if self._on_request is None:
+                self.fail(call, Unsupported(f"no requests are taken here: {method}"))
+            else:
+                self._on_request(self, call, str(method), body)
+        elif kind == ITEM and self._on_item is not None:
+            self._on_item(call, str(method), body)
+
+
+def _look_at(answer: asyncio.Future[Any]) -> None:
+    if not answer.cancelled():
+        answer.exception()
