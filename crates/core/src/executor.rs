@@ -20,7 +20,7 @@ use crate::state::{Head, HistoryQuery, StateQuery, StateUpdate, ThreadState};
 /// What can run graphs.
 #[async_trait]
 pub trait Executor: Send + Sync + 'static {
-    /// The graphs it can run.
+    /// The graphs it can run, as they are now: a reload may add, remove or repair some.
     fn graphs(&self) -> Vec<GraphInfo>;
 
     /// Runs one attempt of one run to its end.
@@ -169,6 +169,9 @@ pub enum Ended {
     Stopped,
     /// It was asked to drain and stopped at the boundary of a superstep.
     Drained,
+    /// What executed it had to end for a reason that is not the run's own, such as another run that
+    /// could not be stopped. It goes on elsewhere from its last checkpoint and loses no attempt.
+    Evicted,
     /// User code or the graph itself failed.
     Failed(RunError),
     /// Something around the graph failed; another attempt may succeed.
@@ -258,6 +261,9 @@ pub enum ExecutorError {
     /// The request does not fit the graph: an unknown node, a value its reducer refuses.
     #[error("{0}")]
     Invalid(String),
+    /// Nothing can answer for the graph now: its process is starting or failed to. Worth another try.
+    #[error("no executor can answer now: {0}")]
+    Unavailable(String),
     /// Storage refused.
     #[error(transparent)]
     Host(#[from] HostError),

@@ -1,41 +1,50 @@
 //! Which executor runs which graph.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::executor::{Executor, GraphInfo};
 use crate::ids::GraphId;
 
-/// The graphs of all executors at hand.
+/// The graphs of all executors at hand. Executors are asked anew each time, as their graphs may change.
 #[derive(Clone, Default)]
 pub struct Registry {
-    graphs: BTreeMap<GraphId, (GraphInfo, Arc<dyn Executor>)>,
+    /// Those that came later first: they win.
+    executors: Vec<Arc<dyn Executor>>,
 }
 
 impl Registry {
     /// A registry of what `executors` can run. If two offer the same graph, the later one has it.
     pub fn new(executors: impl IntoIterator<Item = Arc<dyn Executor>>) -> Self {
-        let mut graphs = BTreeMap::new();
-        for executor in executors {
-            for info in executor.graphs() {
-                graphs.insert(info.id.clone(), (info, executor.clone()));
-            }
-        }
-        Self { graphs }
+        let mut executors: Vec<_> = executors.into_iter().collect();
+        executors.reverse();
+        Self { executors }
     }
 
     /// The executor of `graph`.
     pub fn executor(&self, graph: &GraphId) -> Option<&Arc<dyn Executor>> {
-        self.graphs.get(graph).map(|(_, executor)| executor)
+        self.find(graph).map(|(_, executor)| executor)
     }
 
     /// What is known of `graph`.
-    pub fn info(&self, graph: &GraphId) -> Option<&GraphInfo> {
-        self.graphs.get(graph).map(|(info, _)| info)
+    pub fn info(&self, graph: &GraphId) -> Option<GraphInfo> {
+        self.find(graph).map(|(info, _)| info)
     }
 
     /// All graphs, in the order of their names.
-    pub fn infos(&self) -> impl Iterator<Item = &GraphInfo> {
-        self.graphs.values().map(|(info, _)| info)
+    pub fn infos(&self) -> Vec<GraphInfo> {
+        let graphs = self.executors.iter().flat_map(|executor| executor.graphs());
+        let mut graphs: Vec<_> = graphs.collect();
+        // Stable: of two with the same name, the one that wins stays first.
+        graphs.sort_by(|one, other| one.id.cmp(&other.id));
+        graphs.dedup_by(|later, kept| later.id == kept.id);
+        graphs
+    }
+
+    fn find(&self, graph: &GraphId) -> Option<(GraphInfo, &Arc<dyn Executor>)> {
+        self.executors.iter().find_map(|executor| {
+            let graphs = executor.graphs();
+            let info = graphs.into_iter().find(|info| info.id == *graph)?;
+            Some((info, executor))
+        })
     }
 }

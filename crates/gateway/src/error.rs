@@ -77,7 +77,8 @@ impl Refusal {
 
 /// The names of all graphs, for people.
 pub(crate) fn known_graphs(registry: &Registry) -> String {
-    let names: Vec<_> = registry.infos().map(|info| info.id.to_string()).collect();
+    let graphs = registry.infos().into_iter();
+    let names: Vec<_> = graphs.map(|info| info.id.to_string()).collect();
     format!("{names:?}")
 }
 
@@ -126,6 +127,7 @@ impl From<ExecutorError> for Refusal {
             }
             ExecutorError::Invalid(detail) => Self::bad_request(detail),
             ExecutorError::Host(error) => error.into(),
+            error @ ExecutorError::Unavailable(_) => Self::unavailable(&error),
             error @ ExecutorError::Failed(_) => Self::internal(&error),
         }
     }

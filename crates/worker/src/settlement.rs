@@ -66,7 +66,9 @@ impl Ends<'_> {
 
     async fn stopped(self, transit: Transit, reason: Reason) -> Settlement {
         let info = self.worker.ports.registry.info(&self.run.graph_id);
-        let channel = info.and_then(|info| info.messages_channel.as_deref());
+        let channel = info
+            .as_ref()
+            .and_then(|info| info.messages_channel.as_deref());
         let exact = self.head.is_some();
         let mut head = match self.head {
             Some(head) => head,

@@ -38,7 +38,8 @@ pub(crate) fn of_run(ended: Ended, cause: Option<StopKind>) -> Verdict {
         (Ended::Failed(error), Some(StopKind::Drain) | None) => Verdict::Fail(error),
         (Ended::Retry(error), Some(StopKind::Drain) | None) => Verdict::Retry(error),
         (_, Some(StopKind::LeaseLost))
-        | (Ended::Stopped | Ended::Drained, Some(StopKind::Drain)) => Verdict::HandBack,
+        | (Ended::Stopped | Ended::Drained, Some(StopKind::Drain))
+        | (Ended::Evicted, Some(StopKind::Drain) | None) => Verdict::HandBack,
         (Ended::Stopped | Ended::Drained, None) => Verdict::Retry(RunError::new(
             "ExecutorError",
             "the executor stopped without being asked to",
@@ -57,7 +58,9 @@ pub(crate) fn of_visit(ended: Ended, cause: Option<StopKind>, lost: bool) -> Ver
         // The input does not fit the graph: it cannot be kept, but it is not lost silently.
         Ended::Failed(error) => Verdict::Fail(error),
         Ended::Retry(error) => Verdict::Retry(error),
-        Ended::Success | Ended::Paused | Ended::Stopped | Ended::Drained => Verdict::HandBack,
+        Ended::Success | Ended::Paused | Ended::Stopped | Ended::Drained | Ended::Evicted => {
+            Verdict::HandBack
+        }
     }
 }
 
@@ -82,6 +85,7 @@ mod tests {
         let ends = [
             Ended::Stopped,
             Ended::Drained,
+            Ended::Evicted,
             Ended::Failed(error()),
             Ended::Retry(error()),
         ];
@@ -114,6 +118,22 @@ mod tests {
             of_run(Ended::Retry(error()), drain),
             Verdict::Retry(error())
         );
+    }
+
+    #[test]
+    fn a_run_whose_process_had_to_end_goes_on_elsewhere_and_loses_no_attempt() {
+        for cause in [None, Some(StopKind::Drain)] {
+            assert_eq!(of_run(Ended::Evicted, cause), Verdict::HandBack);
+        }
+        // Its input is not applied yet, so the visit must come again.
+        let interrupt = Some(StopKind::Interrupt);
+        assert_eq!(of_visit(Ended::Evicted, None, false), Verdict::HandBack);
+        assert_eq!(
+            of_visit(Ended::Evicted, interrupt, false),
+            Verdict::HandBack
+        );
+        let rollback = Some(StopKind::Rollback);
+        assert_eq!(of_visit(Ended::Evicted, rollback, false), Verdict::Discard);
     }
 
     #[test]

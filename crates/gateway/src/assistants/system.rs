@@ -13,7 +13,7 @@ use crate::Gateway;
 /// Makes sure that each graph has its assistant. To be called before the first request.
 pub async fn ensure_assistants(gateway: &Gateway) -> Result<(), DatabaseError> {
     for graph in gateway.registry().infos() {
-        ensure(gateway, graph).await?;
+        ensure(gateway, &graph).await?;
     }
     Ok(())
 }
@@ -35,9 +35,9 @@ async fn ensure(gateway: &Gateway, graph: &GraphInfo) -> Result<(), DatabaseErro
 
 /// Makes the assistant anew if it is one that the server keeps.
 pub(super) async fn restore(gateway: &Gateway, id: AssistantId) -> Result<(), DatabaseError> {
-    let mut graphs = gateway.registry().infos();
+    let mut graphs = gateway.registry().infos().into_iter();
     match graphs.find(|graph| AssistantId::of_graph(&graph.id) == id) {
-        Some(graph) => ensure(gateway, graph).await,
+        Some(graph) => ensure(gateway, &graph).await,
         None => Ok(()),
     }
 }

@@ -282,6 +282,7 @@ pub(crate) fn word(outcome: &Outcome) -> String {
         Ended::Paused => "paused".to_owned(),
         Ended::Stopped => "stopped".to_owned(),
         Ended::Drained => "drained".to_owned(),
+        Ended::Evicted => "evicted".to_owned(),
         Ended::Failed(error) => format!("failed {}", error.error),
         Ended::Retry(error) => format!("retry {}", error.error),
     }
