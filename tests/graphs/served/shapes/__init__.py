@@ -1,0 +1,1 @@
+"""Graphs in every form in which a project may give them, and what else projects do."""
