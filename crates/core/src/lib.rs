@@ -23,6 +23,7 @@ pub mod lifecycle;
 pub mod message;
 pub mod namespace;
 pub mod partial;
+pub mod projection;
 pub mod registry;
 pub mod run;
 pub mod search;

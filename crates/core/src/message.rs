@@ -74,8 +74,10 @@ fn coerce(message: &Value) -> Result<Value, MessageError> {
             if let Some((class, kwargs)) = constructor(fields) {
                 return standard(class, kwargs);
             }
-            let kind = fields.get("role").or_else(|| fields.get("type"));
+            let own = fields.get("type").filter(|kind| *kind == "chat");
+            let kind = own.or_else(|| fields.get("role"));
             let kind = kind
+                .or_else(|| fields.get("type"))
                 .and_then(Value::as_str)
                 .ok_or_else(|| malformed(message))?;
             // `{type, data: {…}}`, as messages are stored by some histories.
@@ -117,6 +119,8 @@ fn standard(kind: &str, fields: &Value) -> Result<Value, MessageError> {
         "system" | "developer" | "SystemMessage" | "SystemMessageChunk" => "system",
         "tool" | "ToolMessage" | "ToolMessageChunk" => "tool",
         "remove" | "RemoveMessage" => "remove",
+        "chat" | "ChatMessage" | "ChatMessageChunk" => "chat",
+        "function" | "FunctionMessage" | "FunctionMessageChunk" => "function",
         other => return Err(MessageError::UnknownType(other.to_owned())),
     };
     let mut message = Map::new();
@@ -152,6 +156,9 @@ fn standard(kind: &str, fields: &Value) -> Result<Value, MessageError> {
             message.insert("artifact".to_owned(), fields["artifact"].clone());
             let status = fields["status"].as_str().unwrap_or("success");
             message.insert("status".to_owned(), status.into());
+        }
+        "chat" => {
+            message.insert("role".to_owned(), fields["role"].clone());
         }
         _ => {}
     }
@@ -267,6 +274,18 @@ mod tests {
             assert_eq!(keys, standard);
             assert_eq!(texts(&[message]), [("human", "hi")]);
         }
+    }
+
+    #[test]
+    fn messages_of_roles_that_models_invented_keep_their_role() {
+        let stored = json!({"type": "chat", "role": "butler", "content": "sir", "id": "1"});
+        let message = coerce_all(&stored).unwrap().remove(0);
+        assert_eq!(
+            (&message["type"], &message["role"]),
+            (&json!("chat"), &json!("butler"))
+        );
+        let function = json!({"type": "function", "name": "f", "content": "1", "id": "2"});
+        assert_eq!(coerce_all(&function).unwrap()[0]["name"], "f");
     }
 
     #[test]
