@@ -3,3 +3,5 @@
 //!
 //! The contract with the child is `docs/executor.md`; its other half is the Python package in
 //! `python/`, which this crate carries.
+
+pub mod project;

@@ -1,0 +1,161 @@
+//! A project of the user: what its `langgraph.json` says, checked, and the interpreter that runs it.
+//!
+//! Every key of the file is applied, refused by name, or of no concern here; `keys` has the table.
+//! What is wrong is said all at once. Left out: loading the graphs, which only their own language can.
+
+mod environment;
+mod error;
+mod graphs;
+mod interpreter;
+mod keys;
+mod paths;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use runloom_core::json::JsonMap;
+use runloom_core::partial::PartialOverride;
+use serde::Deserialize;
+
+pub use environment::Environment;
+pub use error::{InterpreterError, Level, Notice, ProjectError, Unfit};
+pub use graphs::GraphSource;
+pub use interpreter::{Found, Interpreter};
+pub use surroundings::Surroundings;
+
+use error::Findings;
+
+/// The name of the file that describes a project.
+pub const FILE: &str = "langgraph.json";
+
+/// What one `langgraph.json` describes.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// The file itself, absolute.
+    pub file: PathBuf,
+    /// Its folder: relative paths of graphs start here.
+    pub root: PathBuf,
+    /// The graphs by their ids; at least one.
+    pub graphs: BTreeMap<String, GraphSource>,
+    /// Folders from which code is imported, absolute, `root` first.
+    pub dependencies: Vec<PathBuf>,
+    /// Variables that its processes get beside those that they inherit.
+    pub environment: Environment,
+    /// What runs it.
+    pub interpreter: Interpreter,
+    /// What is kept of its runs when they are stopped; what is absent is the server's choice.
+    pub interrupt: PartialOverride,
+    /// How its processes are run; what is absent is the executor's choice.
+    pub settings: Settings,
+    /// All files, other than code, that it was read from.
+    pub sources: Vec<PathBuf>,
+}
+
+/// How the processes of a project are run: the key `executor`, overridden by flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Processes that share the runs of one worker.
+    pub processes: Option<u16>,
+    /// Runs that one process executes at once.
+    pub max_runs: Option<u32>,
+    /// Memory, in MiB, above which a process is replaced.
+    pub memory_limit_mb: Option<u64>,
+}
+
+/// What is decided outside of the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// The interpreter, or the folder of a virtual environment.
+    pub python: Option<PathBuf>,
+    /// Serve the graphs although the file asks for something that is not served.
+    pub allow_unsupported: bool,
+    /// Settings that outrank those in the file.
+    pub settings: Settings,
+    /// What is around the process that reads.
+    pub surroundings: Surroundings,
+}
+
+impl Project {
+    /// Reads `file` and asks its interpreter what it has.
+    ///
+    /// The notices are what people should know although it can be served.
+    pub async fn read(
+        file: &Path,
+        overrides: &Overrides,
+    ) -> Result<(Self, Vec<Notice>), ProjectError> {
+        let file = paths::absolute(file);
+        let root = file.parent().map(Path::to_path_buf).unwrap_or_default();
+        let said = said_by(&file)?;
+
+        let mut findings = Findings::default();
+        keys::judge(&said, &mut findings);
+        let graphs = graphs::read(said.get("graphs"), &root, &mut findings);
+        let dependencies = paths::dependencies(said.get("dependencies"), &root, &mut findings);
+        let (environment, env_file) = environment::read(
+            said.get("env"),
+            &root,
+            &overrides.surroundings,
+            &mut findings,
+        );
+        let interrupt = part(&said, "interrupt", &mut findings);
+        let settings: Settings = part(&said, "executor", &mut findings);
+        let mut notices = findings.settle(&file, overrides.allow_unsupported)?;
+
+        let interpreter = Interpreter::of(&root, overrides).await?;
+        notices.extend(interpreter.doubts(said.get("python_version")));
+        let project = Self {
+            sources: std::iter::once(file.clone()).chain(env_file).collect(),
+            file,
+            root,
+            graphs,
+            dependencies,
+            environment,
+            interpreter,
+            interrupt,
+            settings: settings.overridden_by(overrides.settings),
+        };
+        Ok((project, notices))
+    }
+}
+
+impl Settings {
+    /// These settings with `stronger` applied over them.
+    pub fn overridden_by(self, stronger: Self) -> Self {
+        Self {
+            processes: stronger.processes.or(self.processes),
+            max_runs: stronger.max_runs.or(self.max_runs),
+            memory_limit_mb: stronger.memory_limit_mb.or(self.memory_limit_mb),
+        }
+    }
+}
+
+fn said_by(file: &Path) -> Result<JsonMap, ProjectError> {
+    let text = std::fs::read(file).map_err(|error| ProjectError::Unreadable {
+        file: file.to_path_buf(),
+        error,
+    })?;
+    serde_json::from_slice(&text).map_err(|error| ProjectError::NotJson {
+        file: file.to_path_buf(),
+        error,
+    })
+}
+
+/// One of our own keys.
+fn part<T: Default + for<'de> Deserialize<'de>>(
+    said: &JsonMap,
+    key: &str,
+    findings: &mut Findings,
+) -> T {
+    let value = said.get(key).filter(|value| !value.is_null());
+    let Some(value) = value else {
+        return T::default();
+    };
+    T::deserialize(value).unwrap_or_else(|error| {
+        findings.broken(key, error.to_string());
+        T::default()
+    })
+}
