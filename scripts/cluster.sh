@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Two gateways and three workers on private Postgres and NATS servers, with the test graphs.
+# Two gateways and three workers on private Postgres and NATS servers, with the test graphs, or those of
+# the project that RUNLOOM_TEST_CONFIG names.
 #
 #   cluster.sh [BINARY]                runs until Ctrl-C, prints RUNLOOM_URLS=... for the client tests
 #   cluster.sh [BINARY] -- COMMAND...  runs the command with RUNLOOM_URLS; its exit code is the script's
@@ -21,6 +22,9 @@ export RUNLOOM_DATABASE_URL=$RUNLOOM_TEST_DATABASE_URL RUNLOOM_NATS_URL=$RUNLOOM
 export RUNLOOM_NATS_PREFIX=cluster-$$
 "$binary" migrate --log warn
 
+graphs=(--test-graphs)
+[[ -z ${RUNLOOM_TEST_CONFIG:-} ]] || graphs=(--config "$RUNLOOM_TEST_CONFIG")
+
 processes=()
 stop() {
     trap - EXIT
@@ -34,7 +38,7 @@ trap 'exit 143' TERM
 start() { # name, arguments
     local name=$1
     shift
-    "$binary" "$@" --test-graphs >"$logs/$name.out" 2>"$logs/$name.log" </dev/null &
+    "$binary" "$@" "${graphs[@]}" >"$logs/$name.out" 2>"$logs/$name.log" </dev/null &
     processes+=($!)
 }
 for name in worker-1 worker-2 worker-3; do start "$name" worker --monitor 127.0.0.1:0; done

@@ -20,7 +20,7 @@ export const SDKS = [
 ];
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
-const START_MS = 20_000;
+const START_MS = 60_000;
 
 function binary() {
   const named = process.env.RUNLOOM_BIN;
@@ -29,6 +29,14 @@ function binary() {
   const found = built.find((file) => existsSync(file));
   if (!found) throw new Error("no runloom binary: build it, or set RUNLOOM_BIN or RUNLOOM_URLS");
   return found;
+}
+
+/** Which graphs a server of ours serves, and where it finds Python for them. */
+function served() {
+  const project = process.env.RUNLOOM_TEST_CONFIG;
+  if (!project) return { flags: ["--test-graphs"], env: process.env };
+  const VIRTUAL_ENV = process.env.VIRTUAL_ENV ?? path.join(ROOT, ".venv");
+  return { flags: ["--config", path.join(ROOT, project)], env: { ...process.env, VIRTUAL_ENV } };
 }
 
 function printedUrl(server) {
@@ -57,8 +65,10 @@ export async function startServer() {
   if (urls.length > 0) return { urls, stop: async () => {} };
   const scratch = await mkdtemp(path.join(tmpdir(), "runloom-js-"));
   const flags = ["--host", "127.0.0.1", "--port", "0", "--data", path.join(scratch, "data")];
-  const server = spawn(binary(), ["dev", "--test-graphs", ...flags], {
+  const graphs = served();
+  const server = spawn(binary(), ["dev", ...graphs.flags, ...flags], {
     stdio: ["ignore", "pipe", "ignore"],
+    env: graphs.env,
   });
   const stop = async () => {
     if (server.exitCode === null && server.signalCode === null) {

@@ -11,8 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 from langgraph_sdk.client import LangGraphClient, SyncLangGraphClient
-from support.server import Server, ServerProcess, free_port, named_urls
+from support.server import Server, ServerProcess, free_port, named_urls, served
 from support.talk import new_thread
+
+# Graphs in Python are tested where a project of them is served.
+collect_ignore = [] if "RUNLOOM_TEST_CONFIG" in os.environ else ["graphs"]
 
 _SHARED = pytest.StashKey[ServerProcess]()
 _SCRATCH = pytest.StashKey[Path]()
@@ -106,10 +109,14 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
         pytest.skip("needs a server of its own: set RUNLOOM_BIN")
     started: list[ServerProcess] = []
 
-    def start(*flags: str, memory: bool = False) -> ServerProcess:
+    def start(
+        *flags: str, memory: bool = False, project: Path | None = None
+    ) -> ServerProcess:
+        """A server; of the graphs of a project, if one is named."""
         process = ServerProcess(
             data=None if memory else tmp_path / "data",
             flags=flags,
+            graphs=["--config", str(project)] if project else served(),
             port=free_port(),
             log=tmp_path / "server.log",
         )

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,8 +19,21 @@ from langgraph_sdk.client import LangGraphClient, SyncLangGraphClient
 
 ROOT = Path(__file__).resolve().parents[4]
 URL = re.compile(r"http://127\.0\.0\.1:\d+")
-START_SECONDS = 20
+START_SECONDS = 60
 STOP_SECONDS = 20
+
+
+def served() -> list[str]:
+    """The flags that say which graphs a server of ours serves."""
+    project = os.environ.get("RUNLOOM_TEST_CONFIG")
+    return ["--config", str(ROOT / project)] if project else ["--test-graphs"]
+
+
+def environment() -> dict[str, str]:
+    """What a server of ours sees of the environment: graphs in Python find their interpreter."""
+    seen = {key: text for key, text in os.environ.items() if not key.startswith("OPENAI_")}
+    python = Path(os.environ.get("RUNLOOM_TEST_PYTHON", sys.executable))
+    return {**seen, "VIRTUAL_ENV": str(python.parents[1])}
 
 
 def binary() -> Path | None:
@@ -125,6 +139,7 @@ class ServerProcess:
 
     data: Path | None
     flags: Sequence[str] = ()
+    graphs: Sequence[str] = field(default_factory=served)
     port: int = 0
     log: Path | None = None
     process: subprocess.Popen[str] | None = field(default=None, init=False)
@@ -136,7 +151,7 @@ class ServerProcess:
         if path is None:
             raise RuntimeError("no runloom binary: build it, or set RUNLOOM_BIN or RUNLOOM_URLS")
         where = ["--memory"] if self.data is None else ["--data", str(self.data)]
-        command = [str(path), "dev", "--test-graphs", "--host", "127.0.0.1", "--port"]
+        command = [str(path), "dev", *self.graphs, "--host", "127.0.0.1", "--port"]
         errors = self.log.open("a") if self.log else subprocess.DEVNULL
         self.process = subprocess.Popen(
             [*command, str(self.port), *where, *self.flags],
@@ -144,7 +159,7 @@ class ServerProcess:
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env={key: text for key, text in os.environ.items() if not key.startswith("OPENAI_")},
+            env=environment(),
         )
         ready = threading.Event()
         threading.Thread(target=self._read, args=(self.process, ready), daemon=True).start()
