@@ -6,6 +6,7 @@ import base64
 import datetime
 import decimal
 import enum
+import ipaddress
 import json
 import math
 import re
@@ -22,6 +23,19 @@ from langgraph.types import Send
 
 OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 
+# An escaped NUL in JSON: after an even number of backslashes.
+NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+REPLACEMENT = rb"\1" + "\ufffd".encode()
+
+ADDRESSES = (
+    ipaddress.IPv4Address,
+    ipaddress.IPv4Interface,
+    ipaddress.IPv4Network,
+    ipaddress.IPv6Address,
+    ipaddress.IPv6Interface,
+    ipaddress.IPv6Network,
+)
+
 
 class EncodeError(ValueError):
     """A value that has no JSON form: it contains itself, or is nested too deeply, or refuses."""
@@ -31,33 +45,37 @@ def dumps(value: Any) -> bytes:
     """`value` as one JSON document in UTF-8.
 
     Messages and models become objects of their fields, exceptions `{"error", "message"}`, sets lists,
-    times ISO 8601, durations seconds, bytes base64; NaN and infinities become null. What nobody knows a
-    form of becomes its `repr`. Raises `EncodeError`.
+    times ISO 8601, durations seconds, bytes base64. NaN, infinities and objects that say nothing about
+    themselves become null; what is no Unicode text, and NUL, which databases refuse, becomes U+FFFD.
+    Raises `EncodeError`.
     """
     try:
-        return orjson.dumps(value, _simpler, OPTIONS)
+        data = orjson.dumps(value, _simpler, OPTIONS)
     except TypeError:
-        return _dumps_anything(value)
+        data = _dumps_anything(value)
+    return NUL.sub(REPLACEMENT, data) if rb"\u0000" in data else data
 
 
 def _simpler(value: Any) -> Any:
     """One step from what orjson does not know towards what it does."""
     if isinstance(value, BaseMessage):
         return value.model_dump()
-    if callable(dump := getattr(value, "model_dump", None)) and not isinstance(value, type):
+    if isinstance(value, type):
+        return None
+    if callable(dump := getattr(value, "model_dump", None)):
         return _dump_model(dump)
-    if isinstance(value, tuple):
-        return value._asdict() if hasattr(value, "_asdict") else list(value)
+    if callable(fields_of := getattr(value, "_asdict", None)):  # of a named tuple
+        return fields_of()
     if isinstance(value, BaseException):
         return {"error": type(value).__name__, "message": str(value)}
     if isinstance(value, Send):
-        return {"node": value.node, "arg": value.arg}
+        return {"node": value.node, "args": value.arg}
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, (Set, deque, ValuesView)):
-        return list(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return base64.b64encode(value).decode()
+    if isinstance(value, (tuple, Set, deque, range, ValuesView)):
+        return list(value)
     return _scalar(value)
 
 
@@ -66,20 +84,20 @@ def _scalar(value: Any) -> Any:
         return value.total_seconds()
     if isinstance(value, datetime.time):
         return value.isoformat()
+    if isinstance(value, datetime.tzinfo):
+        return value.tzname(None)
     if isinstance(value, decimal.Decimal):
-        return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
+        whole = value.is_finite() and value == value.to_integral_value()
+        return int(value) if whole else float(value)
     if isinstance(value, re.Pattern):
         return value.pattern
-    if isinstance(value, complex):
-        return [value.real, value.imag]
-    if isinstance(value, PurePath):
+    if isinstance(value, (PurePath, *ADDRESSES)):
         return str(value)
-    if hasattr(value, "tolist"):  # of numpy and alike, where orjson cannot read the memory
-        return value.tolist()
+    if callable(to_list := getattr(value, "tolist", None)):  # of numpy, where orjson cannot read the memory
+        return to_list()
     if hasattr(value, "__fields__") and callable(dump := getattr(value, "dict", None)):
-        if not isinstance(value, type):
-            return dump()  # a pydantic 1 model
-    return repr(value) if isinstance(value, type) or type(value).__str__ is object.__str__ else str(value)
+        return dump()  # a pydantic 1 model
+    return None
 
 
 def _dump_model(dump: Any) -> Any:
@@ -126,7 +144,7 @@ def _plain(value: Any, around: tuple[int, ...]) -> Any:
         return value.isoformat()
     if isinstance(value, UUID):
         return str(value)
-    if is_dataclass(value) and not isinstance(value, type) and not hasattr(value, "model_dump"):
+    if is_dataclass(value) and not isinstance(value, type):
         shown = (field.name for field in fields(value) if not field.name.startswith("_"))
         return {name: _plain(getattr(value, name), inside) for name in shown}
     return _plain(_simpler(value), inside)
