@@ -35,6 +35,9 @@ macro_rules! scenario {
 const STRATEGIES: [MultitaskStrategy; 4] = [Reject, Enqueue, Interrupt, Rollback];
 const TEMPERS: [Temper; 5] = [Obedient, Slow, Deaf, Angry, Flaky];
 
+/// So many steps that a run comes to its end only by being stopped, however slow the machine is.
+const ENDLESS: u32 = 1_000_000;
+
 impl World {
     /// A run of a few steps of up to eight milliseconds.
     async fn say(&self, strategy: MultitaskStrategy, text: &str, temper: Temper) -> bool {
@@ -79,10 +82,14 @@ scenario!(five_rejects_on_an_idle_thread);
 async fn five_rejects_on_an_idle_thread(world: Arc<World>) {
     world.start_worker();
     let all = ["1", "2", "3", "4", "5"];
-    let accepted =
-        join_all(all.map(|text| world.submit(Reject, text, input(text, 5, 100, Obedient), 0)));
-    assert_eq!(accepted.await.iter().flatten().count(), 1);
+    let endless = all.map(|text| (text, input(text, ENDLESS, 100, Obedient)));
+    let accepted = endless.map(|(text, endless)| world.submit(Reject, text, endless, 0));
+    let accepted: Vec<_> = join_all(accepted).await.into_iter().flatten().collect();
+    assert_eq!(accepted.len(), 1);
+    world.say(Interrupt, "the end", Obedient).await;
     world.rest(Allowed::default()).await;
+    let first = world.status(accepted[0]).await;
+    assert_eq!(first, Some(RunStatus::Interrupted));
 }
 
 scenario!(rollbacks_in_a_row);
@@ -102,9 +109,16 @@ scenario!(a_burst_of_six_interrupts);
 async fn a_burst_of_six_interrupts(world: Arc<World>) {
     world.start_worker();
     world.start_worker();
-    for text in ["1", "2", "3", "4", "5", "6"] {
-        let long = input(text, 5, 150, Obedient);
-        let accepted = world.submit(Interrupt, text, long, 0).await;
+    for (text, steps) in [
+        ("1", ENDLESS),
+        ("2", ENDLESS),
+        ("3", ENDLESS),
+        ("4", ENDLESS),
+        ("5", ENDLESS),
+        ("6", 5),
+    ] {
+        let input = input(text, steps, 150, Obedient);
+        let accepted = world.submit(Interrupt, text, input, 0).await;
         assert!(accepted.is_some());
         world.jitter(world.any(&[0, 1, 10])).await;
     }
@@ -214,9 +228,9 @@ scenario!(a_victim_that_does_not_want_to_stop);
 async fn a_victim_that_does_not_want_to_stop(world: Arc<World>) {
     world.start_worker();
     let temper = world.any(&[Slow, Deaf, Angry]);
-    let long = input("victim", 200, 30, temper);
+    let endless = input("victim", ENDLESS, 30, temper);
     let victim = world
-        .submit(Enqueue, "victim", long, 0)
+        .submit(Enqueue, "victim", endless, 0)
         .await
         .expect("accepted");
     world.jitter(60).await;
