@@ -1,0 +1,167 @@
+"""From what LangGraph yields to the events of the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from .encode import dumps
+from .messages import Accumulated, Event, Pieces
+from .said import Speech
+
+PLAIN = ("values", "updates", "custom", "tasks", "checkpoints", "debug")
+INTERRUPT = "__interrupt__"
+
+
+class Facts(Protocol):
+    """What must be known of a graph to tell its speech."""
+
+    messages_channel: str | None
+    shared_subgraph_nodes: frozenset[str]
+
+
+class EventMapper:
+    """Maps the chunks of one run. Never waits; holds no more than the messages under way."""
+
+    def __init__(self, modes: Iterable[str], subgraphs: bool, facts: Facts) -> None:
+        """`modes` are the wire's words; `subgraphs` is what `astream` is called with."""
+        asked = set(modes)
+        self._asked = asked
+        self._subgraphs = subgraphs
+        self._root_run: str | None = None
+        self._values = InterruptedValues()
+        self._checkpoint: dict[str, Any] | None = None
+        self._messages: Pieces | Accumulated | None = None
+        self._speech = Speech(facts.messages_channel, facts.shared_subgraph_nodes)
+        if "messages-tuple" in asked:  # wins if both are asked for
+            self._messages = Pieces(self._speech)
+        elif "messages" in asked:
+            self._messages = Accumulated(self._speech)
+
+    @property
+    def wants_events(self) -> bool:
+        """Whether the graph is to be run by `astream_events(version="v2")`, and `map_event` gets what it yields."""
+        return "events" in self._asked
+
+    def stream_modes(self) -> list[str]:
+        """What `stream_mode` is to be: always a list, as the chunks are told apart by it.
+
+        `messages` is among them only if a client asked for it, as it makes models stream.
+        """
+        modes = [mode for mode in PLAIN if mode in self._asked]
+        if self._messages is not None:
+            modes.append("messages")
+        if "checkpoints" not in modes:
+            modes.append("checkpoints")  # for `head`
+        return modes
+
+    def callbacks(self) -> list[Any]:
+        """Handlers to be put among the callbacks of the run's configuration."""
+        listener = self._speech.listener
+        return [listener] if listener is not None and self._messages is not None else []
+
+    def map(self, chunk: Any) -> list[Event]:
+        """The events of one chunk of `astream`. Raises `EncodeError`."""
+        namespace, mode, payload = chunk if self._subgraphs else ((), *chunk)
+        if mode == "messages":
+            return self._messages.map(namespace, *payload) if self._messages is not None else []
+        if mode == "checkpoints" and not namespace:
+            self._checkpoint = payload
+        payload, late = self._values.complete(namespace, mode, payload, self._asked)
+        events = [["values", namespace, dumps(values), None] for values in late]
+        if mode in self._asked:
+            if mode == "debug":
+                payload = _debug(payload)
+            events.append([mode, namespace, dumps(payload), None])
+        return events
+
+    def map_event(self, event: dict[str, Any]) -> list[Event]:
+        """The events of one event of `astream_events`: chunks of the root graph are the other modes'."""
+        if self._root_run is None:
+            self._root_run = event["run_id"]
+        if event["event"] == "on_chain_stream" and event["run_id"] == self._root_run:
+            return self.map(event["data"]["chunk"])
+        return [["events", (), dumps(event), None]]
+
+    def finish(self) -> list[Event]:
+        """What is still to be said after the last chunk."""
+        return [["values", namespace, dumps(values), None] for namespace, values in self._values.rest()]
+
+    def head(self) -> dict[str, Any] | None:
+        """Where the run left the thread: `{checkpoint_id, values: json, next, interrupts: json}`.
+
+        Only for a run that succeeded, all of whose writes were acknowledged. None if the last checkpoint that
+        the graph told of has tasks to do: what they wrote is part of the state, but was not told.
+        """
+        checkpoint = self._checkpoint
+        if checkpoint is None or checkpoint["next"]:
+            return None
+        return {
+            "checkpoint_id": checkpoint["config"]["configurable"]["checkpoint_id"],
+            "values": dumps(checkpoint["values"]),
+            "next": [],
+            "interrupts": b"{}",
+        }
+
+
+class InterruptedValues:
+    """Sees to it that values say `__interrupt__` when a task waits.
+
+    LangGraph before 1.0 gives the interrupts alone if `values` is streamed, and nothing if `updates` is, too.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, ...], dict[str, Any]] = {}
+        self._due: dict[tuple[str, ...], Any] = {}
+
+    def complete(
+        self, namespace: tuple[str, ...], mode: str, payload: Any, asked: set[str]
+    ) -> tuple[Any, list[dict[str, Any]]]:
+        """The payload to be shown, and values that were due before it."""
+        if "values" not in asked or mode not in ("values", "updates", "tasks", "debug"):
+            return payload, []
+        due = self._due.pop(namespace, None)
+        last = self._last.get(namespace, {})
+        if mode == "values" and isinstance(payload, dict):
+            if INTERRUPT in payload:
+                return {**last, **payload}, []
+            self._last[namespace] = payload
+        elif mode == "updates" and isinstance(payload, dict) and payload.get(INTERRUPT):
+            self._due[namespace] = payload[INTERRUPT]
+        return payload, [{**last, INTERRUPT: due}] if due else []
+
+    def rest(self) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
+        """Values that are due at the end."""
+        return [
+            (namespace, {**self._last.get(namespace, {}), INTERRUPT: due}) for namespace, due in self._due.items()
+        ]
+
+
+def _debug(payload: dict[str, Any]) -> dict[str, Any]:
+    """A debug event; that of a checkpoint also says in short which checkpoints it is about."""
+    if payload.get("type") != "checkpoint":
+        return payload
+    checkpoint = payload["payload"]
+    shown = {
+        **checkpoint,
+        "tasks": [_debug_task(task) for task in checkpoint["tasks"]],
+        "checkpoint": _reference(checkpoint["config"]),
+        "parent_checkpoint": _reference(checkpoint["parent_config"]),
+    }
+    return {**payload, "payload": shown}
+
+
+def _debug_task(task: dict[str, Any]) -> dict[str, Any]:
+    state = task.get("state")
+    if not isinstance(state, dict) or "configurable" not in state:
+        return task
+    rest = {name: value for name, value in task.items() if name != "state"}
+    return {**rest, "checkpoint": state["configurable"]}
+
+
+def _reference(config: Any) -> dict[str, Any] | None:
+    if not config:
+        return None
+    place = config["configurable"]
+    names = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
+    return {name: place[name] for name in names if name in place}
