@@ -214,9 +214,15 @@ fn tool_calls(fields: &Value) -> Result<Value, MessageError> {
     standard.collect()
 }
 
+/// Whether a stored message is an answer of a model. One that was put together from pieces keeps the
+/// type of a piece.
+pub fn is_answer(message: &Value) -> bool {
+    message["type"] == "ai" || message["type"] == "AIMessageChunk"
+}
+
 /// The tool calls that no tool message answers: those of the last AI message that has any, in order.
 pub fn unanswered_tool_calls(messages: &[Value]) -> Vec<Value> {
-    let Some(place) = messages.iter().rposition(|message| message["type"] == "ai") else {
+    let Some(place) = messages.iter().rposition(is_answer) else {
         return Vec::new();
     };
     let calls = messages[place]["tool_calls"].as_array();

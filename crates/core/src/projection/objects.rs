@@ -113,9 +113,9 @@ fn hyphenated(hex: &str) -> Option<Value> {
 
 /// A decimal number; as an integer if it is one.
 fn decimal(text: &str) -> Value {
-    let number: f64 = text.parse().unwrap_or(f64::NAN);
     /// Up to here floating point numbers tell integers apart.
     const EXACT: f64 = 9_007_199_254_740_992.0;
+    let number: f64 = text.parse().unwrap_or(f64::NAN);
     if let Ok(integer) = text.parse::<i64>() {
         return integer.into();
     }

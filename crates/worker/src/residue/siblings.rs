@@ -3,6 +3,7 @@
 
 use runloom_core::checkpoint::{NULL_TASK, PendingWrite};
 use runloom_core::message::{add_messages, coerce_all};
+use runloom_core::projection::to_json;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -17,7 +18,6 @@ pub(super) fn messages(stopped: &Stopped<'_>, before: &[Value]) -> Vec<Value> {
     let own = |write: &&PendingWrite| {
         write.index >= 0
             && write.task_id != NULL_TASK
-            && write.blob.kind == "json"
             && Some(write.channel.as_str()) == stopped.channel
     };
     for write in writes.unwrap_or_default().iter().filter(own) {
@@ -40,13 +40,16 @@ pub(super) fn messages(stopped: &Stopped<'_>, before: &[Value]) -> Vec<Value> {
 /// The messages of the checkpoint itself, without any pending write.
 fn checkpointed(stopped: &Stopped<'_>) -> Option<Vec<Value>> {
     let blob = stopped.stored?.channels.get(stopped.channel?)?;
-    (blob.kind == "json").then(|| serde_json::from_slice(&blob.data).ok())?
+    let Ok(Value::Array(messages)) = to_json(blob) else {
+        return None;
+    };
+    Some(messages)
 }
 
 /// The messages of one write. One without an id gets the same whenever this is asked, so that it is
 /// never kept twice.
 fn update(stopped: &Stopped<'_>, write: &PendingWrite) -> Option<Vec<Value>> {
-    let raw: Value = serde_json::from_slice(&write.blob.data).ok()?;
+    let raw = to_json(&write.blob).ok()?;
     let mut messages = coerce_all(&raw).ok()?;
     let given = given_ids(&raw);
     for (place, message) in messages.iter_mut().enumerate() {

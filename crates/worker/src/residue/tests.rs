@@ -109,6 +109,11 @@ impl Case {
 
     fn residue(&self) -> Residue {
         let messages = add_messages(&[], &self.messages).unwrap();
+        let values = json!({"messages": messages, "other": 1});
+        self.residue_of(Json::from_value(&values))
+    }
+
+    fn residue_of(&self, values: Json) -> Residue {
         of(Stopped {
             run: &self.run,
             reason: self.reason,
@@ -116,7 +121,7 @@ impl Case {
             spoken: &self.observed.spoken(),
             head: Head {
                 checkpoint_id: Some(CheckpointId("c1".to_owned())),
-                values: Json::from_value(&json!({"messages": messages, "other": 1})),
+                values,
                 next: self.next.iter().map(|node| (*node).to_owned()).collect(),
                 interrupts: JsonMap::new(),
             },
@@ -346,14 +351,67 @@ fn calls_that_the_conversation_passed_over_are_not_answered_out_of_place() {
 }
 
 #[test]
-fn writes_that_are_not_json_or_not_results_are_left_alone() {
-    let mut case = Case::new(json!([])).wrote("t1", "msgpack", &result("1"));
+fn writes_that_cannot_be_read_or_are_no_results_are_left_alone() {
+    let mut case = Case::new(json!([])).wrote("t1", "pickle", &result("1"));
     assert_eq!(case.residue().writes, None);
     case.stored.as_mut().unwrap().writes[0].blob.kind = "json".to_owned();
     case.stored.as_mut().unwrap().writes[0].index = -1;
     assert_eq!(case.residue().writes, None);
     case.stored.as_mut().unwrap().writes[0].index = 0;
     assert_eq!(written(&case.residue()).len(), 1);
+}
+
+/// What Python stores of `[AIMessage("hello", id="a", tool_calls=[…])]`.
+fn stored_by_python() -> Blob {
+    const HEX: &str = "\
+        91c7e10594ba6c616e67636861696e5f636f72652e6d657373616765732e6169a941494d65737361676589a7636f6e74\
+        656e74a568656c6c6fb16164646974696f6e616c5f6b776172677380b1726573706f6e73655f6d6574616461746180a4\
+        74797065a26169a46e616d65c0a26964a161aa746f6f6c5f63616c6c739184a46e616d65a6736561726368a461726773\
+        81a57175657279a178a26964a137a474797065a9746f6f6c5f63616c6cb2696e76616c69645f746f6f6c5f63616c6c73\
+        90ae75736167655f6d65746164617461c0b36d6f64656c5f76616c69646174655f6a736f6e";
+    let bytes = (0..HEX.len()).step_by(2);
+    let bytes = bytes.map(|at| u8::from_str_radix(&HEX[at..at + 2], 16).unwrap());
+    Blob {
+        kind: "msgpack".to_owned(),
+        data: bytes.collect::<Vec<_>>().into(),
+    }
+}
+
+#[test]
+fn results_of_python_graphs_are_kept_as_well() {
+    let question = json!({"role": "user", "content": "q", "id": "q"});
+    let mut case = Case::new(question).wrote("t1", "json", &json!(null));
+    case.stored.as_mut().unwrap().writes[0].blob = stored_by_python();
+    let kept = written(&case.residue());
+    assert_eq!(lines(&kept), ["ai", "tool 7error"]);
+    assert_eq!(
+        (&kept[0]["id"], &kept[0]["content"]),
+        (&json!("a"), &json!("hello"))
+    );
+}
+
+#[test]
+fn a_checkpoint_of_a_python_graph_is_known_to_have_what_it_has() {
+    let answer = json!({"role": "ai", "content": "hello", "id": "a", "tool_calls": [call("7")]});
+    let mut case = Case::new(json!([answer])).wrote("t1", "json", &answer);
+    let stored = case.stored.as_mut().unwrap();
+    let channels = &mut stored.channels;
+    channels.insert("messages".to_owned(), stored_by_python());
+    assert_eq!(lines(&written(&case.residue())), ["tool 7error"]);
+}
+
+#[test]
+fn calls_of_an_answer_that_was_put_together_from_chunks_are_answered_too() {
+    let mut case = Case::new(three_calls());
+    let mut messages = add_messages(&[], &case.messages).unwrap();
+    messages.last_mut().unwrap()["type"] = "AIMessageChunk".into();
+    case.messages = Value::Array(messages.clone());
+    let values = json!({ "messages": messages });
+    let residue = case.residue_of(Json::from_value(&values));
+    assert_eq!(
+        lines(&written(&residue)),
+        ["tool 1error", "tool 2error", "tool 3error"]
+    );
 }
 
 #[test]
