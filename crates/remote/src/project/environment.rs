@@ -43,19 +43,18 @@ pub(super) fn read(
     let (mut variables, file) = match value {
         None | Some(Value::Null) => return (Environment::default(), None),
         Some(Value::Object(object)) => {
-            let pairs = object.iter();
-            let pairs = pairs.filter_map(|(name, value)| match text(value) {
-                Some(value) => Some((name.clone(), value)),
-                None => {
-                    findings.broken(&format!("env.{name}"), "must be a text");
-                    None
+            let mut variables = BTreeMap::new();
+            for (name, value) in object {
+                match text(value) {
+                    Some(value) => _ = variables.insert(name.clone(), value),
+                    None => findings.broken(&format!("env.{name}"), "must be a text"),
                 }
-            });
-            (pairs.collect(), None)
+            }
+            (variables, None)
         }
         Some(Value::String(path)) => {
             let file = absolute(&root.join(path));
-            let variables = of_file(&file).unwrap_or_else(|why| {
+            let variables = of_file(&file, findings).unwrap_or_else(|why| {
                 findings.broken("env", why);
                 BTreeMap::new()
             });
@@ -83,7 +82,7 @@ fn text(value: &Value) -> Option<String> {
 }
 
 /// The variables of a file; the last of several with one name counts.
-fn of_file(file: &Path) -> Result<BTreeMap<String, String>, String> {
+fn of_file(file: &Path, findings: &mut Findings) -> Result<BTreeMap<String, String>, String> {
     let place = file.display();
     let content = std::fs::read_to_string(file).map_err(|error| {
         let mut example = file.as_os_str().to_os_string();
@@ -95,6 +94,15 @@ fn of_file(file: &Path) -> Result<BTreeMap<String, String>, String> {
         };
         format!("cannot read {place}: {error}{hint}")
     })?;
+    for (index, _) in content
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| has_reference(line))
+    {
+        let why =
+            "stands for the variable named after it; put the value in single quotes if it does not";
+        findings.warn("env", format!("`$` in {place} at line {} {why}", index + 1));
+    }
     let pairs = dotenvy::from_read_iter(content.as_bytes());
     let pairs: Result<_, _> = pairs.collect();
     pairs.map_err(|error| match error {
@@ -102,10 +110,20 @@ fn of_file(file: &Path) -> Result<BTreeMap<String, String>, String> {
         dotenvy::Error::LineParse(line, _) => {
             let number = content
                 .lines()
-                .position(|other| other.trim() == line.trim());
+                .position(|other| other.contains(line.trim()));
             let number = number.map_or_else(String::new, |index| format!(" at line {}", index + 1));
             format!("{place} cannot be understood{number}: values with spaces need quotes")
         }
         error => format!("cannot read {place}: {error}"),
     })
+}
+
+/// Whether a line has a `$name`, which other readers of such files take literally.
+fn has_reference(line: &str) -> bool {
+    let value = line
+        .split_once('=')
+        .map_or("", |(_, value)| value.trim_start());
+    let is_literal = line.trim_start().starts_with('#') || value.starts_with('\'');
+    let mut rest = value.split('$').skip(1);
+    !is_literal && rest.any(|after| after.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
 }
