@@ -4,4 +4,10 @@
 //! The contract with the child is `docs/executor.md`; its other half is the Python package in
 //! `python/`, which this crate carries.
 
+pub mod frame;
+pub mod peer;
+pub mod pool;
+pub mod process;
 pub mod project;
+pub mod protocol;
+pub mod python;
