@@ -23,6 +23,7 @@ mod system;
 mod threads;
 mod wait;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use runloom_core::bus::{EventLog, Notifier};
 use runloom_core::clock::Clock;
 use runloom_core::database::Database;
 use runloom_core::effects::Effects;
+use runloom_core::ids::GraphId;
 use runloom_core::partial::PartialPolicy;
 use runloom_core::registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +52,8 @@ pub use service::ApiService;
 pub struct Config {
     /// What is kept of stopped runs that do not say so themselves.
     pub policy: PartialPolicy,
+    /// The same for the runs of single graphs, which outranks it.
+    pub policies: BTreeMap<GraphId, PartialPolicy>,
     /// The largest request body, in bytes.
     pub body_limit: usize,
     /// How often an open response shows that it is alive while nothing happens.
@@ -66,6 +70,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             policy: PartialPolicy::default(),
+            policies: BTreeMap::new(),
             body_limit: 300 * 1024 * 1024,
             heartbeat: Duration::from_secs(5),
             end_event: false,
@@ -80,6 +85,11 @@ impl Config {
     /// found within a renewal, and a dead worker is swept after its lease.
     pub fn stop_wait(&self) -> Duration {
         self.lease * 2 + Duration::from_secs(1)
+    }
+
+    /// What is kept of stopped runs of `graph` that do not say so themselves.
+    pub(crate) fn policy_of(&self, graph: &GraphId) -> PartialPolicy {
+        self.policies.get(graph).copied().unwrap_or(self.policy)
     }
 }
 

@@ -44,7 +44,7 @@ impl Gateway {
         let assistant = assistant.ok_or_else(|| Refusal::not_found(MISSING))?;
         let configurable = assistant.config.get("configurable");
         let policy = policy(
-            self.config.policy,
+            self.config.policy_of(&assistant.graph_id),
             configurable.and_then(Value::as_object),
             request.policy,
         );
