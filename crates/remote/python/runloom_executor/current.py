@@ -6,11 +6,14 @@ pool. So a line of a log, a busy thread and an interrupted node can be told whos
 
 from __future__ import annotations
 
+import asyncio
+import weakref
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Coroutine
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class CurrentRun:
     """A run, or a question, under way."""
 
@@ -18,7 +21,31 @@ class CurrentRun:
     """The number of the request on the control socket."""
     run_id: str | None
     """None while a question is answered."""
+    over: bool = False
+    """It was answered. What still works for it is left behind."""
+    breaking: bool = False
+    """The signal is meant for this run."""
+    broken: bool = False
+    """The signal has cancelled it where it was: that was its one cancel."""
+    tasks: weakref.WeakSet[asyncio.Task[Any]] = field(default_factory=weakref.WeakSet)
+    """Every task that it started and that somebody still knows."""
 
 
 run: ContextVar[CurrentRun | None] = ContextVar("runloom_run", default=None)
 """The run that the current code works for, None for what belongs to nobody."""
+
+
+def note_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Makes the loop note each new task with the run that starts it."""
+
+    def make(
+        loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **details: Any
+    ) -> asyncio.Task[Any]:
+        task = asyncio.Task(coroutine, loop=loop, **details)
+        context = details.get("context")
+        owner = run.get() if context is None else context.get(run)
+        if owner is not None:
+            owner.tasks.add(task)
+        return task
+
+    loop.set_task_factory(make)

@@ -1,0 +1,94 @@
+"""The process: what happens in which thread, from the start on."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import os
+import platform
+import socket
+from typing import Any
+
+from . import PROTOCOL, current, logs, parent, run, stopping
+from .control import Control
+from .errors import ProtocolError
+from .executor import Executor
+from .graphs import Graphs
+from .peer import Peer
+from .threads import TrackingPool
+
+MAX_THREADS = 64
+
+_REPORTED = ("langgraph", "langgraph-checkpoint", "langchain-core", "langchain", "langgraph-prebuilt")
+
+
+def main() -> None:
+    """Serves the worker until a socket ends. Does not return.
+
+    The main thread executes graphs: so signals reach user code where users expect them, and one can break a
+    run that blocks.
+    """
+    control_socket = parent.take_socket(parent.CONTROL)
+    data_socket = parent.take_socket(parent.DATA)
+    parent.die_with_parent()
+    logs.capture_prints()
+    stopping.install_signal()
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    control = Control(control_socket, loop)
+    control.start()
+    call, hello = _hello(control)
+    graphs = Graphs()
+    graphs.load(hello)
+    logs.capture_logging()
+    loop.run_until_complete(_serve(control, data_socket, call, hello, graphs))
+
+
+def _hello(control: Control) -> tuple[int, dict[str, Any]]:
+    while True:
+        call, hello = control.hellos.get()
+        if hello.get("protocol") == PROTOCOL:
+            return call, hello
+        message = f"protocol {hello.get('protocol')} is not spoken here, only {PROTOCOL}"
+        control.fail(call, ProtocolError(message, "Protocol"))
+
+
+async def _serve(
+    control: Control,
+    data_socket: socket.socket,
+    call: int,
+    hello: dict[str, Any],
+    graphs: Graphs,
+) -> None:
+    loop = asyncio.get_running_loop()
+    settings = hello.get("settings") or {}
+    pool = TrackingPool(settings.get("max_threads") or MAX_THREADS)
+    loop.set_default_executor(pool)
+    current.note_tasks(loop)
+    data = await Peer.open(data_socket, on_end=parent.end)
+    await graphs.examine_factories()
+    control.take_runs(Executor(graphs, data, pool, settings.get("store", True), control), pool)
+    control.reply(call, _manifest(graphs))
+    await asyncio.get_running_loop().create_future()
+
+
+def _manifest(graphs: Graphs) -> dict[str, Any]:
+    features = {"drain": run.HAS_DRAIN, "context": run.HAS_CONTEXT, "durability": run.HAS_DURABILITY}
+    return {
+        "protocol": PROTOCOL,
+        "language": "python",
+        "pid": os.getpid(),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "features": [name for name, known in features.items() if known],
+        "graphs": [facts.manifest() for facts in graphs.all()],
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in _REPORTED:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
