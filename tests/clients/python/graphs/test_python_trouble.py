@@ -1,0 +1,286 @@
+"""Python graphs that misbehave, and processes that are killed, each on a server of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from langgraph_sdk.client import LangGraphClient
+from support.processes import alive, everything_below, executors
+from support.server import ROOT, ServerProcess
+from support.talk import (
+    contents,
+    human,
+    listed,
+    new_thread,
+    reaches,
+    run_status,
+    said,
+    thread_rests,
+    until,
+)
+
+Launch = Callable[..., ServerProcess]
+TROUBLE = ROOT / "tests/graphs/trouble/langgraph.json"
+GRACE = 1
+#: What a busy machine may add to what is promised.
+SLACK = 4
+STEPS = 40
+
+
+@pytest.fixture
+def trouble(launch: Launch) -> ServerProcess:
+    return launch("--stop-grace", str(GRACE), "--lease", "3", project=TROUBLE)
+
+
+async def begun(client: LangGraphClient, graph: str, **state: Any) -> tuple[str, str]:
+    """A run whose first node is done: it is in the one that misbehaves."""
+    thread = await new_thread(client)
+    run = await client.runs.create(thread, graph, input=human("a", **state))
+    await said(client, thread, "first")
+    return thread, run["run_id"]
+
+
+async def neighbours(client: LangGraphClient, count: int) -> list[tuple[str, str]]:
+    """Runs that do nothing but go on."""
+    runs = []
+    for _ in range(count):
+        thread = await new_thread(client)
+        run = await client.runs.create(
+            thread, "steady", input=human("a", delay=0.1, steps=STEPS)
+        )
+        await said(client, thread, "step 2")
+        runs.append((thread, run["run_id"]))
+    return runs
+
+
+async def undisturbed(client: LangGraphClient, runs: list[tuple[str, str]]) -> None:
+    """They end as if nothing had happened: each step once, one human message."""
+    for thread, run in runs:
+        await reaches(client, thread, run, "success", "error", seconds=40)
+        assert await run_status(client, thread, run) == "success"
+        steps = [f"step {number}" for number in range(1, STEPS + 1)]
+        assert await contents(client, thread) == ["a", *steps]
+
+
+def process_of(runs: list[tuple[str, str]], trouble: ServerProcess) -> psutil.Process:
+    [process] = executors(trouble.pid)
+    return process
+
+
+@pytest.mark.parametrize("graph", ["sleeps", "computes", "blocks", "computes_in_thread"])
+async def test_a_node_that_cannot_be_cancelled_is_stopped(
+    trouble: ServerProcess, graph: str
+) -> None:
+    client = trouble.server.client()
+    near = await neighbours(client, 2)
+    thread, run = await begun(client, graph)
+    asked = time.monotonic()
+    await client.runs.cancel(thread, run, wait=True)
+    assert time.monotonic() - asked < GRACE + 2 + SLACK
+    assert await run_status(client, thread, run) == "interrupted"
+    assert await contents(client, thread) == ["a", "first"]
+    # The thread takes another message at once.
+    await client.runs.wait(thread, "steady", input=human("b", delay=0, steps=2))
+    assert (await contents(client, thread))[:3] == ["a", "first", "b"]
+    await undisturbed(client, near)
+    await client.aclose()
+
+
+@pytest.mark.parametrize("graph", ["sleeps", "computes"])
+async def test_the_process_of_a_broken_run_goes_on(trouble: ServerProcess, graph: str) -> None:
+    """Neighbours are left in the process in which they were: a signal ends the one node."""
+    client = trouble.server.client()
+    near = await neighbours(client, 2)
+    before = process_of(near, trouble)
+    thread, run = await begun(client, graph)
+    await client.runs.cancel(thread, run, wait=True)
+    await undisturbed(client, near)
+    for _, neighbour in near:
+        assert alive(before), "a neighbour had to move"
+    await client.aclose()
+
+
+async def test_a_node_that_only_a_kill_ends(trouble: ServerProcess) -> None:
+    client = trouble.server.client()
+    near = await neighbours(client, 3)
+    before = process_of(near, trouble)
+    thread, run = await begun(client, "deaf")
+    await client.runs.cancel(thread, run, wait=True)
+    assert await run_status(client, thread, run) == "interrupted"
+    assert await contents(client, thread) == ["a", "first"]
+    await undisturbed(client, near)
+    assert not alive(before)
+    await client.aclose()
+
+
+async def test_a_node_that_swallows_the_stop(trouble: ServerProcess) -> None:
+    """What it writes is kept; nothing after it runs."""
+    client = trouble.server.client()
+    thread, run = await begun(client, "swallows")
+    await client.runs.cancel(thread, run, wait=True)
+    assert await run_status(client, thread, run) == "interrupted"
+    assert (await contents(client, thread))[:2] == ["a", "first"]
+    assert "last" not in await contents(client, thread)
+    await client.aclose()
+
+
+@pytest.mark.parametrize("durability", ["sync", "async"])
+async def test_a_node_may_clean_up(trouble: ServerProcess, durability: Any) -> None:
+    """It is not cut short within the grace."""
+    client = trouble.server.client()
+    thread = await new_thread(client)
+    run = await client.runs.create(
+        thread, "cleans_up", input=human("a", delay=0.4), durability=durability
+    )
+    await said(client, thread, "first")
+    asked = time.monotonic()
+    await client.runs.cancel(thread, run["run_id"], wait=True)
+    assert time.monotonic() - asked > 0.3
+    assert await run_status(client, thread, run["run_id"]) == "interrupted"
+    assert trouble.log is not None
+    await until(lambda: _logged(trouble, "cleaned up"))
+    await client.aclose()
+
+
+async def _logged(server: ServerProcess, text: str) -> bool:
+    assert server.log is not None
+    return text in server.log.read_text()
+
+
+async def test_the_executor_is_killed(trouble: ServerProcess) -> None:
+    """Every run goes on where it was, with one human message."""
+    client = trouble.server.client()
+    near = await neighbours(client, 5)
+    process_of(near, trouble).kill()
+    await undisturbed(client, near)
+    for thread, run in near:
+        assert await listed(client, thread) == {run: "success"}
+    await client.aclose()
+
+
+async def test_the_executor_kills_itself(trouble: ServerProcess, tmp_path: Path) -> None:
+    client = trouble.server.client()
+    thread = await new_thread(client)
+    flag = str(tmp_path / "died")
+    run = await client.runs.create(thread, "dies", input=human(flag))
+    await reaches(client, thread, run["run_id"], "success", seconds=30)
+    assert await contents(client, thread) == [flag, "lived"]
+    await client.aclose()
+
+
+async def test_a_killed_server_leaves_no_process(trouble: ServerProcess) -> None:
+    """Neither executors nor what their nodes have started."""
+    client = trouble.server.client()
+    thread = await new_thread(client)
+    await client.runs.create(thread, "spawns", input=human("a", delay=60))
+    blocked, _ = await begun(client, "sleeps")
+
+    async def spawned() -> list[psutil.Process] | None:
+        below = everything_below(trouble.pid)
+        return below if len(below) >= 2 else None
+
+    below = await until(spawned)
+    trouble.kill()
+    killed = time.monotonic()
+    while any(alive(process) for process in below):
+        assert time.monotonic() - killed < 1 + SLACK, [p.cmdline() for p in below if alive(p)]
+        await asyncio.sleep(0.05)
+    trouble.start()
+    await client.aclose()
+
+
+async def test_a_stopped_server_leaves_no_process(trouble: ServerProcess) -> None:
+    below = everything_below(trouble.pid)
+    assert below
+    trouble.stop()
+    assert not any(alive(process) for process in below)
+
+
+async def test_runs_outlive_their_server(trouble: ServerProcess) -> None:
+    client = trouble.server.client()
+    near = await neighbours(client, 3)
+    trouble.kill()
+    trouble.start()
+    await undisturbed(client, near)
+    await client.aclose()
+
+
+async def test_a_drain_ends_at_a_step_and_costs_no_attempt(trouble: ServerProcess) -> None:
+    client = trouble.server.client()
+    near = await neighbours(client, 3)
+    assert trouble.interrupt() == 0
+    trouble.start()
+    await undisturbed(client, near)
+    await client.aclose()
+
+
+async def test_broken_graphs_do_not_stop_the_others(trouble: ServerProcess) -> None:
+    client = trouble.server.client()
+    thread = await new_thread(client)
+    for graph, why in [
+        ("missing", "a_package_that_nobody_has"),
+        ("nameless", "nothing_has_this_name"),
+    ]:
+        run = await client.runs.create(thread, graph, input=human("a"))
+        values = await client.runs.join(thread, run["run_id"])
+        assert await run_status(client, thread, run["run_id"]) == "error"
+        assert why in str(values), values
+        assert trouble.log is not None
+        assert why in trouble.log.read_text() + "".join(trouble.lines), "said at the start"
+    values = await client.runs.wait(thread, "steady", input=human("b", delay=0, steps=1))
+    assert values["messages"]
+    await client.aclose()
+
+
+async def test_changed_code_is_served(launch: Launch, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(TROUBLE.parent, project, ignore=shutil.ignore_patterns("__pycache__"))
+    server = launch(project=project / "langgraph.json")
+    client = server.server.client()
+
+    async def answers() -> str:
+        values = await client.runs.wait(
+            None, "steady", input=human("a", delay=0, steps=1), raise_error=False
+        )
+        return values["messages"][-1]["content"] if "messages" in values else str(values)
+
+    assert await answers() == "step 1"
+    code = (project / "graphs.py").read_text()
+    (project / "graphs.py").write_text(code.replace('f"step {', 'f"stride {'))
+
+    async def changed() -> bool:
+        return await answers() == "stride 1"
+
+    await until(changed, seconds=30)
+    # A mistake is said, and mended by the next change.
+    (project / "graphs.py").write_text(code + "\nthis is no Python\n")
+    await until(lambda: _logged(server, "SyntaxError"), seconds=30)
+    (project / "graphs.py").write_text(code.replace('f"step {', 'f"stroke {'))
+
+    async def mended() -> bool:
+        return await answers() == "stroke 1"
+
+    await until(mended, seconds=30)
+    await client.aclose()
+
+
+async def test_a_long_stop_does_not_hold_up_the_thread_of_others(
+    trouble: ServerProcess,
+) -> None:
+    """Four runs block at once, in threads; all end, and new ones begin."""
+    client = trouble.server.client()
+    runs = [await begun(client, "blocks") for _ in range(4)]
+    await asyncio.gather(*(client.runs.cancel(t, r, wait=True) for t, r in runs))
+    for thread, run in runs:
+        assert await run_status(client, thread, run) == "interrupted"
+        assert await thread_rests(client, thread) == "interrupted"
+    values = await client.runs.wait(None, "steady", input=human("b", delay=0, steps=3))
+    assert len(values["messages"]) == 4
+    await client.aclose()
