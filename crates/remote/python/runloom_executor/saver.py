@@ -127,7 +127,8 @@ class HostSaver(BaseCheckpointSaver[str]):
                 "ns": ns,
                 "id": checkpoint["id"],
                 "parent": parent,
-                "metadata": encode.dumps(_own_metadata(config, metadata)),
+                # LangGraph leaves the thread out; clients are used to find it here.
+                "metadata": encode.dumps({**_own_metadata(config, metadata), "thread_id": self.thread_id}),
                 "head": list(self.serde.dumps_typed(head)),
                 "versions": {name: str(versions[name]) for name in values if name in versions},
                 "blobs": [
