@@ -1,4 +1,4 @@
-"""A LangGraph checkpointer that keeps nothing: the worker stores checkpoints, under the fence of the attempt."""
+"""A LangGraph checkpointer that keeps nothing: the worker stores checkpoints, under the attempt's fence."""
 
 from __future__ import annotations
 

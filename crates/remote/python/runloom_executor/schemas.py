@@ -20,7 +20,7 @@ _KEYS = ("input_schema", "output_schema", "state_schema", "config_schema", "cont
 
 
 async def schemas(graphs: Graphs, line: Line, body: dict[str, Any]) -> bytes:
-    """Answers `schemas`: the five schemas as JSON, null where the graph declares none or it has no JSON form."""
+    """Answers `schemas`: five schemas as JSON, null where the graph declares none or it has no JSON form."""
     async with graphs.open(body["graph_id"], access=DESCRIBE, config={"configurable": {}}) as graph:
         return encode.dumps(schemas_of(graph))
 

@@ -90,7 +90,7 @@ def config_of(body: dict[str, Any]) -> Any:
         if key not in ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
     }
     named |= {"thread_id": body["thread_id"], "checkpoint_ns": body.get("ns") or ""}
-    # LangGraph shows a checkpoint that is asked for by its id as it was, and the latest with what happened since.
+    # LangGraph shows a checkpoint that is asked for by its id as it was, the latest with what happened since.
     if body.get("checkpoint_id"):
         named["checkpoint_id"] = body["checkpoint_id"]
     return {**config, "configurable": named}

@@ -58,7 +58,7 @@ def command_of(fields: dict[str, Any]) -> Command[Any]:
     return Command(
         update=update,
         resume=fields.get("resume"),
-        goto=[Send(place["node"], place.get("input")) if isinstance(place, dict) else place for place in places],
+        goto=[Send(to["node"], to.get("input")) if isinstance(to, dict) else to for to in places],
     )
 
 

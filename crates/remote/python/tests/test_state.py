@@ -211,7 +211,11 @@ async def test_an_update_without_values_marks_a_node_as_done(scene: Scene) -> No
 
 
 @pytest.mark.parametrize(
-    "change", [{"values": hello(), "as_node": "nobody"}, {"values": {"messages": [{"no": "message"}]}, "as_node": "answer"}]
+    "change",
+    [
+        {"values": hello(), "as_node": "nobody"},
+        {"values": {"messages": [{"no": "message"}]}, "as_node": "answer"},
+    ],
 )
 async def test_an_update_that_does_not_fit_is_invalid(scene: Scene, change: Any) -> None:
     await scene.run("answering", hello())

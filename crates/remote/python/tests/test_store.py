@@ -47,7 +47,8 @@ async def test_search_by_prefix_and_filter(store: HostStore) -> None:
     found = await store.asearch(("docs",), limit=10)
     assert [item.key for item in found] == ["k3", "k2", "k1", "k0"]
     assert all(item.score is None for item in found)
-    assert [item.key for item in await store.asearch(("docs",), filter={"number": {"$gt": 1}}, limit=1)] == ["k3"]
+    greatest = await store.asearch(("docs",), filter={"number": {"$gt": 1}}, limit=1)
+    assert [item.key for item in greatest] == ["k3"]
     assert [item.key for item in await store.asearch(("docs", "n0"), offset=1)] == ["k0"]
 
 
