@@ -1,0 +1,149 @@
+//! One attempt: a place in a process, the run in it, and the events that come out of it.
+
+use std::sync::Arc;
+
+use runloom_core::executor::{Attempt, Ended, Host, Outcome, StopKind, StopSignal};
+use runloom_core::run::RunError;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::RemoteExecutor;
+use super::desk::Desk;
+use super::drive::{Drive, Taken};
+use super::{errors, events, request};
+use crate::peer::CallError;
+use crate::pool::Place;
+use crate::protocol::{Event, RemoteError};
+
+/// How many bytes of events may be under way at once. Enough for a process to go on while readers catch
+/// up, and little enough to hold for each of thousands of runs.
+const CREDIT: u64 = 256 * 1024;
+
+/// Runs `attempt` to its end.
+pub(super) async fn execute(
+    executor: &RemoteExecutor,
+    attempt: Attempt,
+    host: Arc<dyn Host>,
+) -> Outcome {
+    let place = tokio::select! {
+        biased;
+        ended = asked_to_stop(attempt.stop.clone()) => return nowhere(ended),
+        place = executor.pool.place() => place,
+    };
+    let Ok(place) = place else {
+        return nowhere(Ended::Evicted);
+    };
+    if let Some(error) = broken(&place, &attempt) {
+        return nowhere(Ended::Failed(error));
+    }
+    perform(executor, place, &attempt, host).await
+}
+
+/// How an attempt ends that is asked to stop before it began.
+async fn asked_to_stop(mut stop: StopSignal) -> Ended {
+    let asked = stop.wait_for(Option::is_some).await.map(|kind| *kind);
+    let Ok(asked) = asked else {
+        // Nobody is left who could ask.
+        return std::future::pending().await;
+    };
+    match asked {
+        Some(StopKind::Drain) => Ended::Drained,
+        _ => Ended::Stopped,
+    }
+}
+
+fn nowhere(ended: Ended) -> Outcome {
+    Outcome { ended, head: None }
+}
+
+/// Why the graph of `attempt` cannot be run, if it cannot.
+fn broken(place: &Place, attempt: &Attempt) -> Option<RunError> {
+    let graph = &attempt.graph_id;
+    let known = place.manifest().graphs.iter();
+    let Some(known) = { known }.find(|known| known.id == graph.0) else {
+        let message = format!("no graph named {graph} is served here");
+        return Some(RunError::new("UnknownGraphError", message));
+    };
+    let error = known.error.as_ref()?;
+    let message = format!("the graph {graph} could not be loaded: {error}");
+    Some(RunError::new("GraphLoadError", message))
+}
+
+async fn perform(
+    executor: &RemoteExecutor,
+    place: Place,
+    attempt: &Attempt,
+    host: Arc<dyn Host>,
+) -> Outcome {
+    let left = CancellationToken::new();
+    // When this future is dropped, nothing of the run reaches the host any more.
+    let _leaving = left.clone().drop_guard();
+    let desk = Desk::of_run(attempt, host.clone(), left.clone());
+    let call = match place.open("run", &request::of(attempt, CREDIT), Some(desk)) {
+        Ok(call) => call,
+        Err(error) => return nowhere(unopened(&error)),
+    };
+    let (said, mut to_say) = mpsc::unbounded_channel();
+    let (taken, to_credit) = mpsc::unbounded_channel();
+    let drive = Drive {
+        call,
+        place,
+        stop: attempt.stop.clone(),
+        left,
+        grace: executor.config.grace,
+        said,
+        taken: to_credit,
+    };
+    // A task of its own: a run whose future was dropped has to be stopped nevertheless.
+    let mut outcome = executor.drives.spawn(drive.through(attempt.run_id));
+    let emitting = emit(&mut to_say, &taken, &*host);
+    tokio::pin!(emitting);
+    let joined = tokio::select! {
+        biased;
+        joined = &mut outcome => joined,
+        () = &mut emitting => outcome.await,
+    };
+    let outcome = joined.unwrap_or_else(|error| {
+        let message = format!("the run cannot be followed any more: {error}");
+        nowhere(Ended::Retry(RunError::new("ExecutorError", message)))
+    });
+    if wants_to_be_heard(&outcome.ended) {
+        emitting.await;
+    }
+    outcome
+}
+
+/// Whether what a run said before it ended like this must still be said. What is cut off or begun anew
+/// need not wait for slow readers.
+fn wants_to_be_heard(ended: &Ended) -> bool {
+    match ended {
+        Ended::Success | Ended::Paused | Ended::Drained | Ended::Failed(_) => true,
+        Ended::Stopped | Ended::Evicted | Ended::Retry(_) => false,
+    }
+}
+
+/// Publishes events until there are no more. What was published makes room for more.
+async fn emit(
+    said: &mut mpsc::UnboundedReceiver<Vec<Event>>,
+    taken: &mpsc::UnboundedSender<Taken>,
+    host: &dyn Host,
+) {
+    while let Some(batch) = said.recv().await {
+        let bytes = batch.iter().map(|event| event.2.len() as u64).sum();
+        let batch = batch.into_iter().filter_map(events::emission);
+        host.emit(batch.collect()).await;
+        // Who is gone needs no credit.
+        let _ = taken.send(Taken { bytes });
+    }
+}
+
+/// How a run ends whose request could not be sent.
+fn unopened(error: &CallError) -> Ended {
+    match error {
+        CallError::Gone => Ended::Evicted,
+        CallError::TooLarge(_) | CallError::Malformed(_) | CallError::Refused(_) => {
+            let error = RemoteError::new("InputTooLarge", error.to_string());
+            Ended::Failed(errors::of_run(Some(error)))
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Graphs of other languages behind the executor port: each run gets a place in one of the processes of
+//! its project, and talks to its host through this module.
+
+mod attempt;
+mod convert;
+mod desk;
+mod drive;
+mod errors;
+mod events;
+mod memory;
+mod questions;
+mod request;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use runloom_core::executor::{
+    Attempt, CheckpointReader, Executor, ExecutorError, GraphInfo, GraphSchemas, Host, Outcome,
+};
+use runloom_core::ids::GraphId;
+use runloom_core::json::Json;
+use runloom_core::state::{Head, HistoryQuery, StateQuery, StateUpdate, ThreadState};
+use tokio_util::task::TaskTracker;
+
+use crate::pool::{Pool, PoolConfig};
+use crate::process::{Launch, StartError};
+use crate::protocol::{LoadedGraph, Manifest, RemoteError};
+
+/// How graphs are run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The processes.
+    pub pool: PoolConfig,
+    /// How long a run may take to stop when it is asked to. One second later its process is killed. It
+    /// must be the worker's own grace period, which abandons the run another second later.
+    pub grace: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            pool: PoolConfig::default(),
+            grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How a graph was loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GraphReport {
+    /// The graph.
+    pub id: GraphId,
+    /// Why it cannot be run, if it cannot.
+    pub error: Option<RemoteError>,
+}
+
+/// Runs the graphs of one project in child processes.
+pub struct RemoteExecutor {
+    config: Config,
+    pool: Pool,
+    /// Runs under way, also those that nobody waits for any more.
+    drives: TaskTracker,
+}
+
+impl RemoteExecutor {
+    /// Starts the processes that `launch` describes. Returns when the first one has loaded its graphs.
+    ///
+    /// A graph that cannot be loaded is no reason to fail: its runs fail, and [`Self::reports`] says why.
+    pub async fn launch(launch: Launch, config: Config) -> Result<Arc<Self>, StartError> {
+        let pool = Pool::start(config.pool.clone(), launch).await?;
+        Ok(Arc::new(Self {
+            config,
+            pool,
+            drives: TaskTracker::new(),
+        }))
+    }
+
+    /// Loads the graphs anew in new processes, which get the runs from now on; the old ones end when
+    /// theirs are over. If no new process starts, everything stays as it was.
+    pub async fn relaunch(&self, launch: Launch) -> Result<Vec<GraphReport>, StartError> {
+        let manifest = self.pool.replace(launch).await?;
+        Ok(reports(&manifest))
+    }
+
+    /// How the graphs were loaded.
+    pub fn reports(&self) -> Vec<GraphReport> {
+        reports(&self.manifest())
+    }
+
+    /// What the newest process has.
+    pub fn manifest(&self) -> Arc<Manifest> {
+        self.pool.manifest().borrow().clone()
+    }
+
+    /// Ends all processes at once. Their runs, if there are any, go on elsewhere.
+    pub async fn shutdown(&self) {
+        self.pool.shutdown().await;
+        self.drives.close();
+        self.drives.wait().await;
+    }
+
+    /// Whether questions about `graph` can be asked.
+    fn is_usable(&self, graph: &GraphId) -> Result<(), ExecutorError> {
+        let manifest = self.manifest();
+        let known = manifest.graphs.iter().find(|known| known.id == graph.0);
+        let known = known.ok_or_else(|| ExecutorError::UnknownGraph(graph.clone()))?;
+        known.error.as_ref().map_or(Ok(()), |error| {
+            let text = format!("the graph {graph} could not be loaded: {error}");
+            Err(ExecutorError::Unavailable(text))
+        })
+    }
+}
+
+fn reports(manifest: &Manifest) -> Vec<GraphReport> {
+    let report = |graph: &LoadedGraph| GraphReport {
+        id: GraphId(graph.id.clone()),
+        error: graph.error.clone(),
+    };
+    manifest.graphs.iter().map(report).collect()
+}
+
+#[async_trait]
+impl Executor for RemoteExecutor {
+    fn graphs(&self) -> Vec<GraphInfo> {
+        let manifest = self.manifest();
+        let info = |graph: &LoadedGraph| GraphInfo {
+            id: GraphId(graph.id.clone()),
+            description: graph.description.clone(),
+            messages_channel: graph.messages_channel.clone(),
+        };
+        manifest.graphs.iter().map(info).collect()
+    }
+
+    async fn execute(&self, attempt: Attempt, host: Arc<dyn Host>) -> Outcome {
+        attempt::execute(self, attempt, host).await
+    }
+
+    async fn state(
+        &self,
+        graph: &GraphId,
+        query: StateQuery,
+        reader: Arc<dyn CheckpointReader>,
+    ) -> Result<Option<ThreadState>, ExecutorError> {
+        self.ask_state(graph, query, reader).await
+    }
+
+    async fn history(
+        &self,
+        graph: &GraphId,
+        query: HistoryQuery,
+        reader: Arc<dyn CheckpointReader>,
+    ) -> Result<Vec<ThreadState>, ExecutorError> {
+        self.ask_history(graph, query, reader).await
+    }
+
+    async fn update_state(
+        &self,
+        graph: &GraphId,
+        update: StateUpdate,
+        host: Arc<dyn Host>,
+    ) -> Result<Head, ExecutorError> {
+        self.ask_update(graph, update, host).await
+    }
+
+    async fn drawing(&self, graph: &GraphId, xray: u32) -> Result<Json, ExecutorError> {
+        self.ask_drawing(graph, xray).await
+    }
+
+    async fn schemas(&self, graph: &GraphId) -> Result<GraphSchemas, ExecutorError> {
+        self.ask_schemas(graph).await
+    }
+
+    async fn subgraphs(
+        &self,
+        graph: &GraphId,
+        recurse: bool,
+    ) -> Result<Vec<(String, GraphSchemas)>, ExecutorError> {
+        self.ask_subgraphs(graph, recurse).await
+    }
+}
