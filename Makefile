@@ -1,7 +1,8 @@
 # `make` prints the targets. Everything runs from a fresh checkout with Rust, Python and Node.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build check fmt test test-rust test-clients services cluster races protocol bench sql doc clean
+.PHONY: help run build check fmt test test-rust test-clients test-python python-stops python-matrix \
+	python-bench services cluster races protocol bench sql doc clean
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -28,6 +29,21 @@ test-rust: ## The Rust tests alone, with the servers that they need
 
 test-clients: build ## The published Python and JavaScript clients against the release binary
 	scripts/client-tests.sh target/release/runloom
+
+test-python: build ## The same clients against graphs in Python, on one machine and on many
+	scripts/python-graphs.sh target/release/runloom
+	RUNLOOM_BIN=target/release/runloom RUNLOOM_TEST_CONFIG=tests/graphs/served/langgraph.json \
+		scripts/cluster.sh target/release/runloom -- scripts/python-graphs.sh
+
+python-stops: build ## Stop Python agents at seeded instants: make python-stops STOPS=1000, or SEED=7
+	RUNLOOM_STOPS=$(or $(STOPS),1000) RUNLOOM_STOP_SEED=$(or $(SEED),1) \
+		scripts/python-graphs.sh target/release/runloom --python -s -k random_stops
+
+python-matrix: build ## Python graphs with the oldest, an older and the newest LangGraph
+	scripts/python-matrix.sh target/release/runloom
+
+python-bench: build ## What a Python graph costs here, beside the same graph in a process of its own
+	scripts/python-bench.sh target/release/runloom
 
 cluster: build ## Two gateways and three workers on private servers until Ctrl-C; prints RUNLOOM_URLS
 	@scripts/cluster.sh
