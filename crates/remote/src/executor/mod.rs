@@ -7,6 +7,7 @@ mod desk;
 mod drive;
 mod errors;
 mod events;
+mod launch;
 mod memory;
 mod questions;
 mod request;
@@ -24,23 +25,28 @@ use runloom_core::state::{Head, HistoryQuery, StateQuery, StateUpdate, ThreadSta
 use tokio_util::task::TaskTracker;
 
 use crate::pool::{Pool, PoolConfig};
-use crate::process::{Launch, StartError};
+use crate::process::{PATIENCE, StartError};
+use crate::project::Project;
 use crate::protocol::{LoadedGraph, Manifest, RemoteError};
+use crate::python::Package;
 
 /// How graphs are run.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The processes.
+    /// The processes, as far as the project does not say otherwise.
     pub pool: PoolConfig,
     /// How long a run may take to stop when it is asked to. One second later its process is killed. It
     /// must be the worker's own grace period, which abandons the run another second later.
     pub grace: Duration,
+    /// How long a process may take to load its graphs.
+    pub patience: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             pool: PoolConfig::default(),
+            patience: PATIENCE,
             grace: Duration::from_secs(10),
         }
     }
@@ -58,27 +64,37 @@ pub struct GraphReport {
 /// Runs the graphs of one project in child processes.
 pub struct RemoteExecutor {
     config: Config,
+    /// What the processes execute; it must be there as long as any of them may start.
+    package: Package,
     pool: Pool,
     /// Runs under way, also those that nobody waits for any more.
     drives: TaskTracker,
 }
 
 impl RemoteExecutor {
-    /// Starts the processes that `launch` describes. Returns when the first one has loaded its graphs.
+    /// Starts the processes of `project`. Returns when the first one has loaded its graphs.
     ///
     /// A graph that cannot be loaded is no reason to fail: its runs fail, and [`Self::reports`] says why.
-    pub async fn launch(launch: Launch, config: Config) -> Result<Arc<Self>, StartError> {
-        let pool = Pool::start(config.pool.clone(), launch).await?;
+    pub async fn start(project: Arc<Project>, config: Config) -> Result<Arc<Self>, StartError> {
+        let package = Package::unpack().map_err(|error| StartError::Spawn {
+            interpreter: project.interpreter.path.display().to_string(),
+            problem: format!("the executor's package cannot be written: {error}"),
+        })?;
+        let pool = launch::pool_config(&config.pool, &project);
+        let pool = Pool::start(pool, launch::of(&project, &package, config.patience)).await?;
         Ok(Arc::new(Self {
             config,
+            package,
             pool,
             drives: TaskTracker::new(),
         }))
     }
 
-    /// Loads the graphs anew in new processes, which get the runs from now on; the old ones end when
-    /// theirs are over. If no new process starts, everything stays as it was.
-    pub async fn relaunch(&self, launch: Launch) -> Result<Vec<GraphReport>, StartError> {
+    /// Loads the graphs of `project` in new processes, which get the runs from now on; the old ones end
+    /// when theirs are over. If no new process starts, everything stays as it was. How many processes
+    /// there are does not change.
+    pub async fn reload(&self, project: Arc<Project>) -> Result<Vec<GraphReport>, StartError> {
+        let launch = launch::of(&project, &self.package, self.config.patience);
         let manifest = self.pool.replace(launch).await?;
         Ok(reports(&manifest))
     }
