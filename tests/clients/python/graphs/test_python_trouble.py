@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 from langgraph_sdk.client import LangGraphClient
+from support.overheard import Overheard
 from support.processes import alive, everything_below, executors
 from support.server import ROOT, ServerProcess
 from support.talk import (
@@ -36,15 +37,27 @@ STEPS = 40
 
 @pytest.fixture
 def trouble(launch: Launch) -> ServerProcess:
-    return launch("--stop-grace", str(GRACE), "--lease", "3", project=TROUBLE)
+    flags = ["--stop-grace", str(GRACE), "--lease", "3", "--executor-processes", "1"]
+    return launch(*flags, project=TROUBLE)
 
 
-async def begun(client: LangGraphClient, graph: str, **state: Any) -> tuple[str, str]:
+async def begun(client: LangGraphClient, graph: str, **state: Any) -> Overheard:
     """A run whose first node is done: it is in the one that misbehaves."""
-    thread = await new_thread(client)
-    run = await client.runs.create(thread, graph, input=human("a", **state))
-    await said(client, thread, "first")
-    return thread, run["run_id"]
+    thread, input = await new_thread(client), human("a", **state)
+    # Its process may be too busy to be asked for the state.
+    run = Overheard(client, thread, graph, input, modes=("updates",), durability="sync")
+    await run.hears(lambda run: bool(run.updates()))
+    return run
+
+
+async def stopped(client: LangGraphClient, run: Overheard) -> float:
+    """Stops it; how long that took, in seconds."""
+    asked = time.monotonic()
+    await client.runs.cancel(run.thread, run.run_id, wait=True)
+    took = time.monotonic() - asked
+    await run.ended()
+    assert await run_status(client, run.thread, run.run_id) == "interrupted"
+    return took
 
 
 async def neighbours(client: LangGraphClient, count: int) -> list[tuple[str, str]]:
@@ -69,26 +82,18 @@ async def undisturbed(client: LangGraphClient, runs: list[tuple[str, str]]) -> N
         assert await contents(client, thread) == ["a", *steps]
 
 
-def process_of(runs: list[tuple[str, str]], trouble: ServerProcess) -> psutil.Process:
-    [process] = executors(trouble.pid)
-    return process
-
-
 @pytest.mark.parametrize("graph", ["sleeps", "computes", "blocks", "computes_in_thread"])
 async def test_a_node_that_cannot_be_cancelled_is_stopped(
     trouble: ServerProcess, graph: str
 ) -> None:
     client = trouble.server.client()
     near = await neighbours(client, 2)
-    thread, run = await begun(client, graph)
-    asked = time.monotonic()
-    await client.runs.cancel(thread, run, wait=True)
-    assert time.monotonic() - asked < GRACE + 2 + SLACK
-    assert await run_status(client, thread, run) == "interrupted"
-    assert await contents(client, thread) == ["a", "first"]
+    run = await begun(client, graph)
+    assert await stopped(client, run) < GRACE + 2 + SLACK
+    assert await contents(client, run.thread) == ["a", "first"]
     # The thread takes another message at once.
-    await client.runs.wait(thread, "steady", input=human("b", delay=0, steps=2))
-    assert (await contents(client, thread))[:3] == ["a", "first", "b"]
+    await client.runs.wait(run.thread, "steady", input=human("b", delay=0, steps=2))
+    assert (await contents(client, run.thread))[:3] == ["a", "first", "b"]
     await undisturbed(client, near)
     await client.aclose()
 
@@ -98,24 +103,21 @@ async def test_the_process_of_a_broken_run_goes_on(trouble: ServerProcess, graph
     """Neighbours are left in the process in which they were: a signal ends the one node."""
     client = trouble.server.client()
     near = await neighbours(client, 2)
-    before = process_of(near, trouble)
-    thread, run = await begun(client, graph)
-    await client.runs.cancel(thread, run, wait=True)
+    [before] = executors(trouble.pid)
+    await stopped(client, await begun(client, graph))
     await undisturbed(client, near)
-    for _, neighbour in near:
-        assert alive(before), "a neighbour had to move"
+    assert alive(before), "the neighbours had to move"
     await client.aclose()
 
 
 async def test_a_node_that_only_a_kill_ends(trouble: ServerProcess) -> None:
     client = trouble.server.client()
     near = await neighbours(client, 3)
-    before = process_of(near, trouble)
-    thread, run = await begun(client, "deaf")
-    await client.runs.cancel(thread, run, wait=True)
-    assert await run_status(client, thread, run) == "interrupted"
-    assert await contents(client, thread) == ["a", "first"]
+    [before] = executors(trouble.pid)
+    run = await begun(client, "deaf")
+    assert await stopped(client, run) < GRACE + 2 + SLACK
     await undisturbed(client, near)
+    assert await contents(client, run.thread) == ["a", "first"]
     assert not alive(before)
     await client.aclose()
 
@@ -123,28 +125,18 @@ async def test_a_node_that_only_a_kill_ends(trouble: ServerProcess) -> None:
 async def test_a_node_that_swallows_the_stop(trouble: ServerProcess) -> None:
     """What it writes is kept; nothing after it runs."""
     client = trouble.server.client()
-    thread, run = await begun(client, "swallows")
-    await client.runs.cancel(thread, run, wait=True)
-    assert await run_status(client, thread, run) == "interrupted"
-    assert (await contents(client, thread))[:2] == ["a", "first"]
-    assert "last" not in await contents(client, thread)
+    run = await begun(client, "swallows")
+    await stopped(client, run)
+    spoken = await contents(client, run.thread)
+    assert spoken[:2] == ["a", "first"] and "last" not in spoken
     await client.aclose()
 
 
-@pytest.mark.parametrize("durability", ["sync", "async"])
-async def test_a_node_may_clean_up(trouble: ServerProcess, durability: Any) -> None:
+async def test_a_node_may_clean_up(trouble: ServerProcess) -> None:
     """It is not cut short within the grace."""
     client = trouble.server.client()
-    thread = await new_thread(client)
-    run = await client.runs.create(
-        thread, "cleans_up", input=human("a", delay=0.4), durability=durability
-    )
-    await said(client, thread, "first")
-    asked = time.monotonic()
-    await client.runs.cancel(thread, run["run_id"], wait=True)
-    assert time.monotonic() - asked > 0.3
-    assert await run_status(client, thread, run["run_id"]) == "interrupted"
-    assert trouble.log is not None
+    run = await begun(client, "cleans_up", delay=0.4)
+    assert await stopped(client, run) > 0.3
     await until(lambda: _logged(trouble, "cleaned up"))
     await client.aclose()
 
@@ -158,7 +150,8 @@ async def test_the_executor_is_killed(trouble: ServerProcess) -> None:
     """Every run goes on where it was, with one human message."""
     client = trouble.server.client()
     near = await neighbours(client, 5)
-    process_of(near, trouble).kill()
+    [process] = executors(trouble.pid)
+    process.kill()
     await undisturbed(client, near)
     for thread, run in near:
         assert await listed(client, thread) == {run: "success"}
@@ -180,7 +173,7 @@ async def test_a_killed_server_leaves_no_process(trouble: ServerProcess) -> None
     client = trouble.server.client()
     thread = await new_thread(client)
     await client.runs.create(thread, "spawns", input=human("a", delay=60))
-    blocked, _ = await begun(client, "sleeps")
+    blocked = await begun(client, "sleeps")
 
     async def spawned() -> list[psutil.Process] | None:
         below = everything_below(trouble.pid)
@@ -192,7 +185,7 @@ async def test_a_killed_server_leaves_no_process(trouble: ServerProcess) -> None
     while any(alive(process) for process in below):
         assert time.monotonic() - killed < 1 + SLACK, [p.cmdline() for p in below if alive(p)]
         await asyncio.sleep(0.05)
-    trouble.start()
+    await asyncio.gather(blocked.task, return_exceptions=True)
     await client.aclose()
 
 
@@ -277,10 +270,9 @@ async def test_a_long_stop_does_not_hold_up_the_thread_of_others(
     """Four runs block at once, in threads; all end, and new ones begin."""
     client = trouble.server.client()
     runs = [await begun(client, "blocks") for _ in range(4)]
-    await asyncio.gather(*(client.runs.cancel(t, r, wait=True) for t, r in runs))
-    for thread, run in runs:
-        assert await run_status(client, thread, run) == "interrupted"
-        assert await thread_rests(client, thread) == "interrupted"
+    await asyncio.gather(*(stopped(client, run) for run in runs))
+    for run in runs:
+        assert await thread_rests(client, run.thread) == "interrupted"
     values = await client.runs.wait(None, "steady", input=human("b", delay=0, steps=3))
     assert len(values["messages"]) == 4
     await client.aclose()
