@@ -150,15 +150,8 @@ class Run:
             arguments |= {"interrupt_before": "*", "interrupt_after": None}
             if HAS_DURABILITY:
                 arguments["durability"] = "sync"
-            if self._control is not None:
-                # No node may run, whatever the graph says about breakpoints.
-                self._control.request_drain("apply_input")
-                arguments["control"] = self._control
             stream = graph.astream(request.input, request.config, stream_mode=["checkpoints"], **arguments)
-            try:
-                async for _ in stream:
-                    pass
-            except GraphDrained:
+            async for _ in stream:
                 pass
 
     async def _stream(self) -> None:
@@ -166,7 +159,7 @@ class Run:
         if request.attempt > 1 and await self._was_here():
             request.continue_from_head()
         async with self._open() as graph:
-            mapper = EventMapper(request.stream_modes, True, self._graphs.facts(request.graph_id))
+            mapper = EventMapper(request.stream_modes, request.subgraphs, self._graphs.facts(request.graph_id))
             config = request.config
             config["callbacks"] = [*(config.get("callbacks") or []), *mapper.callbacks()]
             arguments = request.arguments(graph, _KNOWN)
@@ -175,11 +168,8 @@ class Run:
             if mapper.wants_events:
                 arguments["version"] = "v2"
             begin = graph.astream_events if mapper.wants_events else graph.astream
-            # With subgraphs in any case: LangGraph then runs each node in a task of its own, so a cancel hits the
-            # superstep and not the node alone, which might swallow it and have the next superstep begin.
-            stream = begin(
-                request.input, config, stream_mode=mapper.stream_modes(), subgraphs=True, **arguments
-            )
+            arguments |= {"stream_mode": mapper.stream_modes(), "subgraphs": request.subgraphs}
+            stream = begin(request.input, config, **arguments)
             async with aclosing(stream):
                 async for said in stream:
                     self._tell(mapper.map_event(said) if mapper.wants_events else mapper.map(said))
@@ -189,9 +179,7 @@ class Run:
             self._head = mapper.head()
 
     def _tell(self, events: list[Any]) -> None:
-        self.outbox.put(
-            [event for event in events if self.request.subgraphs or not event[1] or event[0] == "events"]
-        )
+        self.outbox.put(events)
 
     async def _credit(self, stream: AsyncGenerator[Any, None]) -> None:
         """Goes on only while the worker takes events off its hands. Whoever is stopped need not wait for that."""
@@ -228,8 +216,8 @@ class Run:
             return
         if isinstance(said, dict):
             said = said["data"].get("chunk") if not said.get("parent_ids") else None
-        if isinstance(said, tuple) and len(said) == 3:
-            ns, mode, chunk = said
+        if isinstance(said, tuple):
+            ns, mode, chunk = said if len(said) == 3 else ((), *said)
             if not ns and mode == "checkpoints" and chunk["next"]:
                 raise GraphDrained(self._stop)
 
