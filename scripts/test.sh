@@ -16,11 +16,18 @@ clients=$(grep -E '^(python|javascript|clients)( \(heavy\))?:' "$log")
 RUNLOOM_BIN=target/release/runloom scripts/cluster.sh target/release/runloom -- \
     scripts/client-tests.sh 2>&1 | tee "$log" || failed=1
 cluster=$(grep -E '^(python|javascript|clients)( \(heavy\))?:' "$log" | sed 's/^/on many machines: /')
+# And against graphs in Python, both ways; on many machines without what needs a server of its own.
+scripts/python-graphs.sh target/release/runloom 2>&1 | tee "$log" || failed=1
+graphs=$(grep -E '^(python|javascript|clients)( \(heavy\))?:' "$log" | sed 's/^/graphs in Python: /')
+RUNLOOM_BIN=target/release/runloom RUNLOOM_TEST_CONFIG=tests/graphs/served/langgraph.json \
+    scripts/cluster.sh target/release/runloom -- \
+    scripts/python-graphs.sh --python -k "test_python and not trouble" 2>&1 | tee "$log" || failed=1
+graphs+=$'\n'$(grep -E '^clients:' "$log" | sed 's/^/graphs in Python on many machines: /')
 scripts/nats-tests.sh target/release/runloom 2>&1 | tee "$log" || failed=1
 clients+=$'\nover NATS alone: '$(grep -E '^[0-9]+ (passed|failed)' "$log" | tail -n 1)
 
 printf '\n---- many machines ----\n'
 cat target/tmp/machines-*.txt 2>/dev/null
-printf '\n---- the counts ----\n%s\n%s\n%s\n' "$rust" "$clients" "$cluster"
+printf '\n---- the counts ----\n%s\n%s\n%s\n%s\n' "$rust" "$clients" "$cluster" "$graphs"
 [ "$failed" = 0 ] && echo "all layers passed" || echo "FAILED"
 exit "$failed"

@@ -38,6 +38,7 @@ class Conversation:
         self.random = random.Random(seed)
         self.graph = self.random.choice(["assistant", "assistant", "research"])
         self.thread = ""
+        self.asked: list[str] = []
 
     async def speak(self) -> None:
         self.thread = await new_thread(self.client)
@@ -45,8 +46,8 @@ class Conversation:
         for _ in range(self.random.randint(1, MOST_STOPS)):
             await self._stopped_turn(durability)
         last = self._point()
-        values = await self.client.runs.wait(self.thread, self.graph, input=last.again("last"))
-        assert not violations(values["messages"]), self._place()
+        values = await self.client.runs.wait(self.thread, self.graph, input=self._input(last.again()))
+        self._check(values["messages"])
         assert values["messages"][-1]["content"] == "word1 word2 end.", self._place()
         statuses = set((await listed(self.client, self.thread)).values())
         assert statuses <= {"interrupted", "success"}, self._place()
@@ -54,13 +55,29 @@ class Conversation:
     def _point(self) -> Point:
         return self.random.choice([point for point in PLACES if point.graph == self.graph])
 
+    def _input(self, input: dict[str, Any]) -> dict[str, Any]:
+        """The input, its message under an id by which it is found again."""
+        self.asked.append(f"{self.seed}-{len(self.asked)}")
+        input["messages"][0]["id"] = self.asked[-1]
+        return input
+
+    def _check(self, messages: list[dict[str, Any]]) -> None:
+        """The provider takes them, and every question is there, in order."""
+        assert not violations(messages), f"{self._place()}: {violations(messages)}"
+        asked = [message["id"] for message in messages if message["type"] == "human"]
+        assert asked == self.asked, self._place()
+
     def _place(self) -> str:
         return f"seed {self.seed}, thread {self.thread}"
 
     async def _stopped_turn(self, durability: Any) -> None:
         point = self._point()
         run = Overheard(
-            self.client, self.thread, self.graph, point.input(), durability=durability
+            self.client,
+            self.thread,
+            self.graph,
+            self._input(point.input()),
+            durability=durability,
         )
         parts = self.random.randint(1, MOST_PARTS)
         await run.hears(lambda run: len(run.parts) >= parts or run.task.done())
@@ -74,7 +91,7 @@ class Conversation:
     async def _check_kept(self, run: Overheard) -> None:
         """What was heard stands in the state, under the id under which it was heard."""
         messages = await state_messages(self.client, self.thread)
-        assert not violations(messages), self._place()
+        self._check(messages)
         kept = {message["id"]: text_of(message) for message in messages}
         for below in (None, "writer"):
             for ident, text in run.texts(below).items():
@@ -91,7 +108,7 @@ class Conversation:
         turn = await self.client.runs.create(
             self.thread,
             self.graph,
-            input=self._point().again("message"),
+            input=self._input(self._point().again()),
             multitask_strategy="interrupt",
         )
         await run.ended()
@@ -103,7 +120,7 @@ class Conversation:
             turn = await self.client.runs.create(
                 self.thread,
                 self.graph,
-                input=self._point().again("burst"),
+                input=self._input(self._point().again()),
                 multitask_strategy="interrupt",
             )
         await run.ended()
@@ -114,7 +131,7 @@ class Conversation:
         await self._cancel(run)
         if (await self.client.threads.get_state(self.thread))["next"]:
             await self.client.runs.wait(self.thread, self.graph, input=None)
-        assert not violations(await state_messages(self.client, self.thread)), self._place()
+        self._check(await state_messages(self.client, self.thread))
 
 
 @pytest.mark.timeout(60 + STOPS * 3)
