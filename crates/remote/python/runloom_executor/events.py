@@ -24,7 +24,8 @@ class EventMapper:
     """Maps the chunks of one run. Never waits; holds no more than the messages under way."""
 
     def __init__(self, modes: Iterable[str], subgraphs: bool, facts: Facts) -> None:
-        """`modes` are the wire's words; `subgraphs` is what `astream` is called with."""
+        """`modes` are the wire's words; `subgraphs` says whether events of subgraphs are asked for. `astream` is
+        to be called with the same: a message that a subgraph shows is not shown again by the node it is."""
         asked = set(modes)
         self._asked = asked
         self._subgraphs = subgraphs
@@ -48,12 +49,10 @@ class EventMapper:
 
         `messages` is among them only if a client asked for it, as it makes models stream.
         """
-        modes = [mode for mode in PLAIN if mode in self._asked]
-        if self._messages is not None:
-            modes.append("messages")
-        if "checkpoints" not in modes:
-            modes.append("checkpoints")  # for `head`
-        return modes
+        # With `custom`, LangGraph runs each node in a task of its own, so a cancel hits the superstep and not the
+        # node alone, which might swallow it and have the next superstep begin. `checkpoints` are for `head`.
+        modes = [mode for mode in PLAIN if mode in self._asked or mode in ("custom", "checkpoints")]
+        return [*modes, "messages"] if self._messages is not None else modes
 
     def callbacks(self) -> list[Any]:
         """Handlers to be put among the callbacks of the run's configuration."""
@@ -62,7 +61,9 @@ class EventMapper:
 
     def map(self, chunk: Any) -> list[Event]:
         """The events of one chunk of `astream`. Raises `EncodeError`."""
-        namespace, mode, payload = chunk if self._subgraphs else ((), *chunk)
+        namespace, mode, payload = chunk if len(chunk) == 3 else ((), *chunk)
+        if namespace and not self._subgraphs:
+            return []
         if mode == "messages":
             return self._messages.map(namespace, *payload) if self._messages is not None else []
         if mode == "checkpoints" and not namespace:

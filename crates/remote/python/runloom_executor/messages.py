@@ -32,7 +32,7 @@ class Pieces:
 
 class Accumulated:
     """`messages/metadata` once for a message, then `messages/partial`, the whole of it so far, for each piece;
-    or `messages/complete` for one that comes whole."""
+    or `messages/complete` for one that comes whole. They carry no namespace, whatever graph they are from."""
 
     def __init__(self, speech: Speech) -> None:
         self._speech = speech
@@ -44,7 +44,7 @@ class Accumulated:
         id = message.id or ""
         events: list[Event] = []
         if id not in self._so_far:
-            events.append(["messages/metadata", namespace, dumps({id: {"metadata": metadata}}), None])
+            events.append(["messages/metadata", (), dumps({id: {"metadata": metadata}}), None])
         if isinstance(message, BaseMessageChunk):
             before = self._so_far.get(id)
             whole = before + message if isinstance(before, BaseMessageChunk) else message
@@ -53,5 +53,5 @@ class Accumulated:
             whole = shown = message
             name = "messages/complete"
         self._so_far[id] = whole
-        events.append([name, namespace, dumps([shown]), self._speech.of(message, metadata)])
+        events.append([name, (), dumps([shown]), self._speech.of(message, metadata)])
         return events
