@@ -4,10 +4,15 @@
 //! The contract with the child is `docs/executor.md`; its other half is the Python package in
 //! `python/`, which this crate carries.
 
+pub mod executor;
 pub mod frame;
+mod logs;
+mod measures;
 pub mod peer;
 pub mod pool;
 pub mod process;
 pub mod project;
 pub mod protocol;
 pub mod python;
+
+pub use measures::describe_metrics;

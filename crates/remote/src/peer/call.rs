@@ -51,9 +51,9 @@ impl Call {
         }
     }
 
-    /// Keeps `registration` as long as the call lives.
-    pub(crate) fn serving(mut self, registration: Registration) -> Self {
-        self.serves = Some(registration);
+    /// Keeps a registration as long as the call lives.
+    pub(crate) fn serving(mut self, registration: Option<Registration>) -> Self {
+        self.serves = registration;
         self
     }
 

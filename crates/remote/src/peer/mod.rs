@@ -124,9 +124,9 @@ impl Peer {
         self.shared.routes.register(call, answers)
     }
 
-    /// Returns when the conversation is over.
-    pub async fn ended(&self) {
-        self.shared.ended.cancelled().await;
+    /// Is cancelled when the conversation is over, and ends it when it is cancelled.
+    pub(crate) fn end_token(&self) -> CancellationToken {
+        self.shared.ended.clone()
     }
 }
 

@@ -1,15 +1,28 @@
 //! The executors of one project: as many processes as configured, replaced when they fail.
 
+mod backoff;
+mod keeper;
+mod member;
+mod place;
+mod rooms;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::peer::{Answers, Call, CallError};
+use crate::peer::{Answers, CallError};
 use crate::process::{Launch, StartError};
-use crate::protocol::Manifest;
+use crate::protocol::{Manifest, RemoteError};
+use keeper::{Keeper, Replacement};
+use rooms::{Asked, Rooms};
+
+pub use place::Place;
 
 /// How many processes there are and what each may do.
 #[derive(Clone, Debug)]
@@ -57,28 +70,70 @@ pub enum Loss {
 
 /// The executors of one project. Clones share them; with the last one they end.
 #[derive(Clone)]
-pub struct Pool {}
+pub struct Pool(Arc<Shared>);
+
+struct Shared {
+    rooms: Arc<Rooms>,
+    manifest: watch::Receiver<Arc<Manifest>>,
+    replacements: mpsc::UnboundedSender<Replacement>,
+    closing: CancellationToken,
+    tasks: TaskTracker,
+    question_wait: Duration,
+}
 
 impl Pool {
     /// Starts the processes; returns when the first one has loaded its graphs, or with why it did not.
     pub async fn start(config: PoolConfig, launch: Launch) -> Result<Self, StartError> {
-        todo!("{config:?} {launch:?}")
+        let first = keeper::start(&launch).await?;
+        let rooms = Arc::new(Rooms::new(&config));
+        let question_wait = config.question_wait;
+        let (sender, manifest) = watch::channel(Arc::clone(first.manifest()));
+        let (replacements, asked) = mpsc::unbounded_channel();
+        let closing = CancellationToken::new();
+        let mut keeper = Keeper::new(config, launch, Arc::clone(&rooms), sender);
+        keeper.join(first);
+        let tasks = TaskTracker::new();
+        tasks.spawn(keeper.keep(asked, closing.clone()));
+        tasks.close();
+        Ok(Self(Arc::new(Shared {
+            rooms,
+            manifest,
+            replacements,
+            closing,
+            tasks,
+            question_wait,
+        })))
     }
 
     /// What the newest process has, as it changes with reloads.
     pub fn manifest(&self) -> watch::Receiver<Arc<Manifest>> {
-        todo!()
+        self.0.manifest.clone()
     }
 
     /// Waits for room for a run, in the order of asking. Dropping the future gives up the place in the queue.
     pub async fn place(&self) -> Result<Place, Closed> {
-        todo!()
+        match self.0.rooms.ask()? {
+            Asked::Place(place) => Ok(place),
+            Asked::Wait(place) => place.await.map_err(|_| Closed),
+        }
     }
 
     /// Waits for a process that can answer a question, which takes no run's place.
     /// [`CallError::Gone`] if there is none for as long as questions may wait.
     pub async fn desk(&self) -> Result<Place, CallError> {
-        todo!()
+        let mut changes = self.0.rooms.changes();
+        let waiting = async {
+            loop {
+                changes.mark_unchanged();
+                if let Some(desk) = self.0.rooms.desk() {
+                    return Ok(desk);
+                }
+                changes.changed().await.map_err(|_| CallError::Gone)?;
+            }
+        };
+        timeout(self.0.question_wait, waiting)
+            .await
+            .unwrap_or(Err(CallError::Gone))
     }
 
     /// Asks any process. What it asks on behalf of the question is answered by `answers`, or refused.
@@ -93,52 +148,39 @@ impl Pool {
         R: DeserializeOwned,
     {
         let desk = self.desk().await?;
-        desk.open(method, body, answers)?.reply().await
+        let mut call = desk.open(method, body, answers)?;
+        let answer = call.reply().await;
+        call.close().await;
+        answer
     }
 
     /// Starts processes with newer code; the old ones end when their runs are over. If the new ones do not
     /// start, everything stays as it was.
     pub async fn replace(&self, launch: Launch) -> Result<Arc<Manifest>, StartError> {
-        todo!("{launch:?}")
+        let closed = || {
+            StartError::Refused(RemoteError::new(
+                RemoteError::UNAVAILABLE,
+                Closed.to_string(),
+            ))
+        };
+        let (answer, answered) = oneshot::channel();
+        let replacement = Replacement { launch, answer };
+        self.0
+            .replacements
+            .send(replacement)
+            .map_err(|_| closed())?;
+        answered.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    /// Ends all processes at once, whatever they do.
+    /// Ends all processes at once, whatever they do, and returns when they are gone.
     pub async fn shutdown(&self) {
-        todo!()
+        self.0.closing.cancel();
+        self.0.tasks.wait().await;
     }
 }
 
-/// Room in a process, free again when dropped.
-pub struct Place {}
-
-impl Place {
-    /// What the process has.
-    pub fn manifest(&self) -> &Arc<Manifest> {
-        todo!()
-    }
-
-    /// Sends a request to the process. What it asks on its behalf is answered by `answers`, or refused.
-    pub fn open<B: Serialize + ?Sized>(
-        &self,
-        method: &str,
-        body: &B,
-        answers: Option<Arc<dyn Answers>>,
-    ) -> Result<Call, CallError> {
-        todo!("{method}")
-    }
-
-    /// Kills the process with everything that it started, because this run cannot be stopped otherwise.
-    pub fn kill(&self) {
-        todo!()
-    }
-
-    /// The run left this many threads behind: the process is replaced when its other runs are over.
-    pub fn leaked(&self, threads: u32) {
-        todo!("{threads}")
-    }
-
-    /// Waits until the process is gone, and says why as far as this run is concerned.
-    pub async fn lost(&self) -> Loss {
-        todo!()
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.closing.cancel();
     }
 }

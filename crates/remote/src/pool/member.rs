@@ -1,0 +1,163 @@
+//! One process of a pool, and how it is.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tracing::{info, warn};
+
+use super::rooms::Rooms;
+use crate::measures;
+use crate::peer::CallError;
+use crate::process::Process;
+use crate::protocol::Health;
+
+/// How often a process is asked how it is.
+const PING: Duration = Duration::from_secs(1);
+
+/// How long the answer may take before that is worth a line in the log.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// One process of a pool.
+pub(super) struct Member {
+    pub(super) id: u64,
+    /// Counts reloads.
+    pub(super) generation: u64,
+    pub(super) process: Process,
+    pub(super) born: Instant,
+    endings: Mutex<HashSet<Ending>>,
+    retires_for: OnceLock<&'static str>,
+    took_a_run: AtomicBool,
+    memory: AtomicU64,
+}
+
+/// Why the worker ends a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Ending {
+    /// The run in this place could not be stopped.
+    ForPlace(u64),
+    /// Nothing goes on in it, and it is not needed any more.
+    Idle,
+    /// Nothing is needed any more.
+    Shutdown,
+}
+
+impl Member {
+    pub(super) fn new(id: u64, generation: u64, process: Process) -> Self {
+        Self {
+            id,
+            generation,
+            process,
+            born: Instant::now(),
+            endings: Mutex::default(),
+            retires_for: OnceLock::new(),
+            took_a_run: AtomicBool::new(false),
+            memory: AtomicU64::new(0),
+        }
+    }
+
+    /// Kills the process.
+    pub(super) fn kill(&self, why: Ending) {
+        let mut endings = self.endings.lock().expect("nobody panics with this lock");
+        endings.insert(why);
+        drop(endings);
+        self.process.kill();
+    }
+
+    /// Ends the process, in which nothing goes on.
+    pub(super) fn kill_idle(&self) {
+        self.kill(Ending::Idle);
+    }
+
+    /// Whether the worker ended the process, and whether it did so for this place.
+    pub(super) fn ended_for(&self, place: u64) -> Option<bool> {
+        let endings = self.endings.lock().expect("nobody panics with this lock");
+        let ours = !endings.is_empty();
+        ours.then(|| endings.contains(&Ending::ForPlace(place)))
+    }
+
+    /// Notes why the process is to be replaced; the first reason counts.
+    pub(super) fn retires_for(&self, why: &'static str) {
+        if self.retires_for.set(why).is_ok() {
+            let pid = self.process.pid();
+            info!(executor.pid = pid, why, "an executor is to be replaced");
+        }
+    }
+
+    /// Why the process ended, in a word; `None` if it did so by itself.
+    pub(super) fn end_reason(&self) -> Option<&'static str> {
+        let endings = self.endings.lock().expect("nobody panics with this lock");
+        let killed = |ending: &Ending| matches!(ending, Ending::ForPlace(_));
+        if endings.iter().any(killed) {
+            Some("kill")
+        } else if endings.contains(&Ending::Shutdown) {
+            Some("shutdown")
+        } else if endings.contains(&Ending::Idle) {
+            Some(self.retires_for.get().copied().unwrap_or("reload"))
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn takes_a_run(&self) {
+        self.took_a_run.store(true, Ordering::Relaxed);
+    }
+
+    /// The memory that it used when it was last asked, in bytes.
+    pub(super) fn memory(&self) -> u64 {
+        self.memory.load(Ordering::Relaxed)
+    }
+
+    /// Asks the process how it is until it is gone, and retires it where that is no good.
+    pub(super) async fn watch(self: Arc<Self>, rooms: Arc<Rooms>, memory_limit: Option<u64>) {
+        let mut ticks = interval(PING);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut silent = false;
+        loop {
+            ticks.tick().await;
+            match timeout(SILENCE, self.ping()).await {
+                Ok(Ok(health)) => {
+                    silent = false;
+                    self.examine(&health, &rooms, memory_limit);
+                }
+                Ok(Err(CallError::Gone)) => return,
+                Ok(Err(error)) => warn!(%error, "an executor cannot say how it is"),
+                Err(_) if silent => {}
+                Err(_) => {
+                    silent = true;
+                    let pid = self.process.pid();
+                    let seconds = SILENCE.as_secs();
+                    warn!(
+                        executor.pid = pid,
+                        "an executor has not answered for {seconds} s"
+                    );
+                }
+            }
+        }
+    }
+
+    async fn ping(&self) -> Result<Health, CallError> {
+        let nothing = std::collections::BTreeMap::<String, ()>::new();
+        let mut call = self.process.open("ping", &nothing, None)?;
+        call.reply().await
+    }
+
+    fn examine(&self, health: &Health, rooms: &Arc<Rooms>, memory_limit: Option<u64>) {
+        self.memory.store(health.rss_bytes, Ordering::Relaxed);
+        measures::lag(health.lag_ms);
+        rooms.report();
+        // Replacing a process that has done nothing yet would not make the next one smaller.
+        let used = self.took_a_run.load(Ordering::Relaxed);
+        let too_large = memory_limit.is_some_and(|limit| used && health.rss_bytes > limit);
+        if too_large {
+            self.retires_for("memory");
+        } else if health.leaked_threads > 0 {
+            self.retires_for("leak");
+        }
+        if too_large || health.leaked_threads > 0 {
+            rooms.retire(self.id);
+        }
+    }
+}
