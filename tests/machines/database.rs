@@ -15,7 +15,7 @@ use crate::report::report;
 async fn postgres_restarted_at_once_costs_no_run_and_no_attempt() {
     let mut postgres = postgres::Server::start().await;
     let nats = nats::Server::start(nats::Version::Newest).await;
-    let setup = Setup::on_own(&postgres, &nats, 6);
+    let setup = Setup::on_own(&postgres, &nats, 12);
     let cluster = Cluster::start(setup, 2, 3).await;
     let load = Load::begin(&cluster.http(), 30).await;
     let mut longest = Duration::ZERO;

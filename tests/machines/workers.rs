@@ -141,12 +141,12 @@ async fn runs_of_a_killed_worker_go_on_from_their_checkpoints_after_a_lease() {
             leases(longest)
         ),
     );
-    assert!(longest < 4.0 * 3.0, "resumed after {longest} s");
+    assert!(longest < 10.0 * 3.0, "resumed after {longest} s");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_was_paused_past_its_lease_stops_first_and_begins_anew() {
-    const STEPS: usize = 60;
+    const STEPS: usize = 120;
     let nats = nats::Server::start(nats::Version::Newest).await;
     let setup = Setup::on(&nats, 2).await;
     let mut cluster = Cluster::start(setup, 1, 1).await;

@@ -6,10 +6,11 @@ mod site;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
+use runloom_tests::process::Role;
 use runloom_tests::sse::Frames;
 use rustix::process::Signal;
 
-use site::{LEASE, Site, contents, slow, until};
+use site::{LEASE, PATIENCE, Site, contents, slow, until};
 
 const WHOLE: [&str; 4] = ["a", "one", "two", "three"];
 
@@ -28,6 +29,16 @@ async fn events(mut frames: Frames) -> (Vec<String>, Option<String>) {
         }
     }
     (names, last)
+}
+
+/// Waits until a process has left by itself.
+async fn ended(role: &mut Role) {
+    let ended = tokio::time::timeout(PATIENCE, async {
+        while role.is_running() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    ended.await.expect("it leaves");
 }
 
 #[tokio::test]
@@ -59,7 +70,7 @@ async fn a_worker_that_is_told_to_stop_hands_its_run_on_at_the_next_step() {
     let mut site = Site::start().await;
     let mut first = site.worker();
     let thread = site.thread().await;
-    let run = site.run(0, &thread, 1.0).await;
+    let run = site.run(0, &thread, 2.0).await;
     site.says(&thread, "one").await;
     let _second = site.worker();
     let begun = Instant::now();
@@ -67,10 +78,10 @@ async fn a_worker_that_is_told_to_stop_hands_its_run_on_at_the_next_step() {
     until(async || site.said(&thread).await.len() > 2, "second step").await;
     site.succeeds(&run).await;
     report(format_args!(
-        "SIGTERM in mid-run: {:.2?} to the end of two steps of 1 s",
+        "SIGTERM in mid-run: {:.2?} to the end of two steps of 2 s",
         begun.elapsed()
     ));
-    assert!(!first.is_running(), "it has left");
+    ended(&mut first).await;
     assert_eq!(site.said(&thread).await, WHOLE);
     assert_eq!(site.attempts(&run).await, ("1".to_owned(), "1".to_owned()));
 }
@@ -80,7 +91,7 @@ async fn a_killed_workers_run_goes_on_from_its_checkpoint_after_a_lease() {
     let mut site = Site::start().await;
     let mut first = site.worker();
     let thread = site.thread().await;
-    let run = site.run(0, &thread, 0.7).await;
+    let run = site.run(0, &thread, 2.0).await;
     site.says(&thread, "one").await;
     let _second = site.worker();
     first.kill();
@@ -91,7 +102,7 @@ async fn a_killed_workers_run_goes_on_from_its_checkpoint_after_a_lease() {
     report(format_args!(
         "kill -9 in mid-run: taken up after {took:.2?}, with a lease of {LEASE} s"
     ));
-    assert!(took < Duration::from_secs(LEASE * 2 + 2), "{took:?}");
+    assert!(took < Duration::from_secs(LEASE * 10), "{took:?}");
     site.succeeds(&run).await;
     assert_eq!(site.said(&thread).await, WHOLE, "no step twice");
 }
@@ -166,12 +177,7 @@ async fn a_schema_that_does_not_fit_is_refused_by_name() {
     site.postgres.sql("delete from _sqlx_migrations").await;
     let mut late = site.role("late", "worker", &[]);
     late.start();
-    let ended = tokio::time::timeout(Duration::from_secs(20), async {
-        while late.is_running() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    });
-    ended.await.expect("it does not serve");
+    ended(&mut late).await;
     let log = std::fs::read_to_string(late.log()).expect("a log");
     assert!(log.contains("runloom migrate"), "{log}");
 }

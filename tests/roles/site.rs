@@ -15,7 +15,7 @@ use tokio::time::sleep;
 pub(crate) const LEASE: u64 = 2;
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Two gateways, and the workers that a test starts.
 pub(crate) struct Site {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use runloom_testkit::conformance::bus::BusFixture;
 
 /// Wake-ups that were not answered come again soon, as the cases wait for them.
-const ACK_WAIT: Duration = Duration::from_secs(1);
+const ACK_WAIT: Duration = Duration::from_secs(3);
 
 mod local {
     use super::*;

@@ -13,7 +13,7 @@ use runloom_core::ids::{AssistantId, RunId, ThreadId};
 use runloom_core::lifecycle::{LifecycleEvent, Stage};
 use runloom_testkit::services::shared;
 use serde_json::Value;
-use support::{Leftovers, options};
+use support::{Leftovers, PATIENCE, options};
 
 fn event(id: i64, stage: Stage) -> LifecycleEvent {
     LifecycleEvent {
@@ -100,7 +100,7 @@ async fn a_stream_that_was_deleted_is_made_anew() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let telling = tokio::time::timeout(Duration::from_secs(10), telling);
+    let telling = tokio::time::timeout(PATIENCE, telling);
     telling.await.expect("the stream is made anew");
     let ids: Vec<_> = scene.kept().await.into_iter().map(|(_, id)| id).collect();
     assert_eq!(ids, [2]);

@@ -148,6 +148,17 @@ async fn a_server_that_is_too_old_is_refused_by_name() {
     }
 }
 
+/// Waits until the bus says what it lacks.
+async fn degraded(nats: &Nats) -> String {
+    let mut state = nats.state();
+    let lacking = state.wait_for(|state| matches!(state, State::Degraded(_)));
+    let lacking = timeout(PATIENCE, lacking).await;
+    match &*lacking.expect("it says so").expect("it is there") {
+        State::Degraded(why) => why.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn streams_that_we_may_not_manage_are_looked_at_and_named() {
     let server = Server::start(Version::Newest).await;
@@ -159,9 +170,7 @@ async fn streams_that_we_may_not_manage_are_looked_at_and_named() {
     };
     let nats = Nats::connect(looking).await.expect("usable options");
     let dispatch = format!("{}_DISP_c0", managing.prefix.to_uppercase());
-    let State::Degraded(why) = nats.state().borrow().clone() else {
-        panic!("{:?}", *nats.state().borrow());
-    };
+    let why = degraded(&nats).await;
     assert!(
         why.contains(&dispatch) && why.contains("does not exist"),
         "{why}"
@@ -192,10 +201,7 @@ async fn streams_that_we_may_not_manage_are_looked_at_and_named() {
         ..other
     };
     let nats = Nats::connect(other).await.expect("usable options");
-    let state = nats.state().borrow().clone();
-    let State::Degraded(why) = state else {
-        panic!("{state:?}");
-    };
+    let why = degraded(&nats).await;
     assert!(why.contains("2 event shards, not 3"), "{why}");
 }
 

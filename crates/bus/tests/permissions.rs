@@ -242,12 +242,12 @@ async fn an_integration_finds_and_calls_the_api_and_hears_what_happens() {
 }
 
 /// Whether anybody hears what `name` says on `subject`.
-async fn can_say(server: &Server, name: &str, subject: &str) -> bool {
+async fn can_say(server: &Server, name: &str, subject: &str, wait: Duration) -> bool {
     let speaker = client(server, name).await;
     // JetStream itself answers those who may ask it.
     if subject.starts_with('$') {
         let asked = speaker.request(subject.to_owned(), Bytes::new());
-        return matches!(timeout(SILENCE, asked).await, Ok(Ok(_)));
+        return matches!(timeout(wait, asked).await, Ok(Ok(_)));
     }
     let (mut clients, mut heard) = (Vec::new(), Vec::new());
     for (listener, ..) in USERS {
@@ -256,7 +256,7 @@ async fn can_say(server: &Server, name: &str, subject: &str) -> bool {
         listener.flush().await.unwrap();
         clients.push(listener);
     }
-    is_heard(&speaker, subject, &mut select_all(heard)).await
+    is_heard(&speaker, subject, &mut select_all(heard), wait).await
 }
 
 /// Whether what `speaker` says on `subject` comes. It is said again and again: the server may learn of
@@ -265,6 +265,7 @@ async fn is_heard(
     speaker: &Client,
     subject: &str,
     heard: &mut (impl Stream<Item = Message> + Unpin),
+    wait: Duration,
 ) -> bool {
     let say = async {
         loop {
@@ -274,18 +275,24 @@ async fn is_heard(
         }
     };
     tokio::select! {
-        heard = timeout(SILENCE, heard.next()) => heard.is_ok(),
+        heard = timeout(wait, heard.next()) => heard.is_ok(),
         () = say => false,
     }
 }
 
 /// Whether `name` hears what the one says who may.
-async fn can_hear(server: &Server, name: &str, speaker: &str, subject: &str) -> bool {
+async fn can_hear(
+    server: &Server,
+    name: &str,
+    speaker: &str,
+    subject: &str,
+    wait: Duration,
+) -> bool {
     let listener = client(server, name).await;
     let mut heard = listener.subscribe(subject.to_owned()).await.unwrap();
     listener.flush().await.unwrap();
     let speaker = client(server, speaker).await;
-    is_heard(&speaker, subject, &mut heard).await
+    is_heard(&speaker, subject, &mut heard, wait).await
 }
 
 #[tokio::test]
@@ -298,18 +305,27 @@ async fn no_role_can_do_more() {
     let changed = format!("runloom.c0.st.{thread}");
     let signal = format!("runloom.c0.ctl.w.{}.interrupt", WorkerId::new());
     // The probes work: what is granted is heard.
-    assert!(can_say(&server, "runloom-worker", &event).await);
-    assert!(can_say(&server, "runloom-worker", &told).await);
-    assert!(can_say(&server, "integration", "runloom.c0.api.runs.create").await);
+    assert!(can_say(&server, "runloom-worker", &event, PATIENCE).await);
+    assert!(can_say(&server, "runloom-worker", &told, PATIENCE).await);
+    assert!(
+        can_say(
+            &server,
+            "integration",
+            "runloom.c0.api.runs.create",
+            PATIENCE
+        )
+        .await
+    );
     assert!(
         can_say(
             &server,
             "runloom-gateway",
-            "$JS.API.STREAM.INFO.RUNLOOM_RUN_c0"
+            "$JS.API.STREAM.INFO.RUNLOOM_RUN_c0",
+            PATIENCE
         )
         .await
     );
-    assert!(can_hear(&server, "integration", "runloom-worker", &told).await);
+    assert!(can_hear(&server, "integration", "runloom-worker", &told, PATIENCE).await);
     for (name, subject) in [
         ("integration", event.as_str()),
         ("integration", &told),
@@ -332,7 +348,10 @@ async fn no_role_can_do_more() {
         ("runloom-setup", &event),
         ("runloom-setup", "$JS.API.STREAM.DELETE.RUNLOOM_RUN_c0"),
     ] {
-        assert!(!can_say(&server, name, subject).await, "{name}: {subject}");
+        assert!(
+            !can_say(&server, name, subject, SILENCE).await,
+            "{name}: {subject}"
+        );
     }
     for (name, speaker, subject) in [
         ("integration", "runloom-worker", changed.as_str()),
@@ -345,7 +364,7 @@ async fn no_role_can_do_more() {
         ("runloom-gateway", "runloom-worker", &told),
         ("runloom-setup", "runloom-worker", &event),
     ] {
-        let hears = can_hear(&server, name, speaker, subject).await;
+        let hears = can_hear(&server, name, speaker, subject, SILENCE).await;
         assert!(!hears, "{name}: {subject}");
     }
 }

@@ -186,7 +186,7 @@ async fn connections_that_the_server_has_ended_are_replaced() {
 /// Nobody could renew while the server was down, so leases that ran out meanwhile say nothing.
 #[tokio::test]
 async fn a_server_that_came_back_gives_workers_a_lease_to_renew_in() {
-    let lease = Duration::from_secs(2);
+    let lease = Duration::from_secs(5);
     let mut server = postgres::Server::start().await;
     let database = open(&server.create_database("runloom").await);
     database.migrate().await.unwrap();
@@ -201,8 +201,9 @@ async fn a_server_that_came_back_gives_workers_a_lease_to_renew_in() {
     server.stop().await;
     unavailable(database.sweep(10).await);
     tokio::time::sleep(lease).await;
-    server.restart().await;
+    // It is up at some moment after this, and counts from there.
     let back = Instant::now();
+    server.restart().await;
 
     let swept = loop {
         match database.sweep(10).await {
@@ -228,9 +229,5 @@ async fn a_server_that_came_back_gives_workers_a_lease_to_renew_in() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     assert_eq!(reaped, 1, "only the worker that did not come back");
-    assert!(
-        back.elapsed() + Duration::from_millis(500) > lease,
-        "{:?}",
-        back.elapsed()
-    );
+    assert!(back.elapsed() > lease, "{:?}", back.elapsed());
 }

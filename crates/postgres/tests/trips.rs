@@ -217,7 +217,7 @@ async fn a_server_that_falls_silent_is_unavailable_and_its_connections_are_given
     let proxy = Proxy::start(&fresh.url).await;
     let config = Config {
         connections: 2,
-        patience: Duration::from_millis(200),
+        patience: Duration::from_secs(2),
         ..Config::default()
     };
     let db = Postgres::connect(&proxy.url(&fresh.url), config).unwrap();
@@ -238,12 +238,12 @@ async fn a_server_that_falls_silent_is_unavailable_and_its_connections_are_given
             "{refused:?}"
         );
     }
-    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert!(begin.elapsed() < Duration::from_secs(30));
     proxy.be_silent(false);
     let begin = Instant::now();
     while db.run(None, run.id).await.is_err() {
         assert!(
-            begin.elapsed() < Duration::from_secs(20),
+            begin.elapsed() < Duration::from_secs(60),
             "it does not come back"
         );
     }

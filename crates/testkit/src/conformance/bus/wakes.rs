@@ -1,5 +1,6 @@
 //! Wake-ups.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use futures::future::join_all;
 use futures::poll;
 use runloom_core::bus::{BusError, Wake};
 use runloom_core::ids::ThreadId;
+use tokio::time::timeout;
 
 use super::scene::{BusFixture, Done, PATIENCE};
 
@@ -76,15 +78,20 @@ pub(super) async fn a_pull_takes_no_more_than_it_asked_for(f: BusFixture) -> Don
 
 pub(super) async fn each_wake_up_goes_to_one_of_many_pulls(f: BusFixture) -> Done {
     let threads: BTreeSet<_> = (0..40).map(|_| ThreadId::new()).collect();
+    let taken_by_all = Cell::new(0);
     let pull = async |_| {
         let mut taken = Vec::new();
         loop {
             let more = f.notifier.wakes(3, Duration::from_millis(500)).await?;
-            if more.is_empty() {
+            if more.is_empty() && taken_by_all.get() >= threads.len() {
                 return Ok::<_, BusError>(taken);
             }
+            taken_by_all.set(taken_by_all.get() + more.len());
             taken.extend(done(more));
-            assert!(taken.len() <= threads.len(), "more come than were sent");
+            assert!(
+                taken_by_all.get() <= threads.len(),
+                "more come than were sent"
+            );
         }
     };
     let pulls = join_all((0..4).map(pull));
@@ -94,7 +101,8 @@ pub(super) async fn each_wake_up_goes_to_one_of_many_pulls(f: BusFixture) -> Don
         }
         Ok::<_, BusError>(())
     };
-    let (pulls, woken) = tokio::join!(pulls, wake_all);
+    let all = timeout(PATIENCE, async { tokio::join!(pulls, wake_all) }).await;
+    let (pulls, woken) = all.expect("all are taken");
     woken?;
     let mut taken = Vec::new();
     for pull in pulls {
