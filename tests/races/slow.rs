@@ -200,6 +200,14 @@ impl Checkpoints for Slow {
         self.call(self.inner.checkpoint(thread, ns, id)).await
     }
 
+    async fn delete_checkpoints(&self, thread: ThreadId, runs: &[RunId]) -> Result<()> {
+        self.call(self.inner.delete_checkpoints(thread, runs)).await
+    }
+
+    async fn prune_checkpoints(&self, thread: ThreadId) -> Result<()> {
+        self.call(self.inner.prune_checkpoints(thread)).await
+    }
+
     async fn checkpoints(
         &self,
         thread: ThreadId,

@@ -24,6 +24,7 @@ pub mod message;
 pub mod namespace;
 pub mod partial;
 pub mod projection;
+pub mod pruning;
 pub mod registry;
 pub mod run;
 pub mod search;

@@ -14,7 +14,7 @@ use crate::connections::Change;
 use crate::error::Result;
 use crate::session::Session;
 use crate::shelf::{self, Author};
-use crate::{Postgres, runs, threads};
+use crate::{Postgres, pruning, runs, threads};
 
 #[async_trait]
 impl Checkpoints for Postgres {
@@ -59,6 +59,22 @@ impl Checkpoints for Postgres {
     ) -> Result<Vec<CheckpointTuple>, DatabaseError> {
         let mut moment = self.moment().await?;
         Ok(list(&mut moment, thread, &query).await?)
+    }
+
+    async fn delete_checkpoints(
+        &self,
+        thread: ThreadId,
+        runs: &[RunId],
+    ) -> Result<(), DatabaseError> {
+        let mut change = self.change().await?;
+        pruning::delete_of_runs(&mut change, thread, runs).await?;
+        Ok(change.commit().await?)
+    }
+
+    async fn prune_checkpoints(&self, thread: ThreadId) -> Result<(), DatabaseError> {
+        let mut change = self.change().await?;
+        pruning::prune(&mut change, thread).await?;
+        Ok(change.commit().await?)
     }
 }
 

@@ -24,6 +24,7 @@ mod error;
 mod items;
 mod json;
 mod outbox;
+mod pruning;
 mod queue;
 mod rollback;
 mod rows;

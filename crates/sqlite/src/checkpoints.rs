@@ -18,7 +18,7 @@ use crate::connections::Change;
 use crate::convert::{micros, time};
 use crate::error::{Error, Result};
 use crate::rows::ThreadRow;
-use crate::{Sqlite, runs, threads};
+use crate::{Sqlite, pruning, runs, threads};
 
 #[async_trait]
 impl Checkpoints for Sqlite {
@@ -74,6 +74,24 @@ impl Checkpoints for Sqlite {
         let mut reader = self.reader().await?;
         let mut moment = reader.begin().await.map_err(Error::from)?;
         Ok(list(&mut moment, thread, &query).await?)
+    }
+
+    async fn delete_checkpoints(
+        &self,
+        thread: ThreadId,
+        runs: &[RunId],
+    ) -> Result<(), DatabaseError> {
+        let mut connection = self.writer().await?;
+        let mut change = self.change(&mut connection).await?;
+        pruning::delete_of_runs(&mut change, thread, runs).await?;
+        Ok(change.commit().await?)
+    }
+
+    async fn prune_checkpoints(&self, thread: ThreadId) -> Result<(), DatabaseError> {
+        let mut connection = self.writer().await?;
+        let mut change = self.change(&mut connection).await?;
+        pruning::prune(&mut change, thread).await?;
+        Ok(change.commit().await?)
     }
 }
 

@@ -16,6 +16,7 @@ mod connections;
 mod convert;
 mod error;
 mod items;
+mod pruning;
 mod queue;
 mod rollback;
 mod rows;

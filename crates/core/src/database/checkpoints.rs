@@ -51,4 +51,19 @@ pub trait Checkpoints: Send + Sync + 'static {
         thread: ThreadId,
         query: CheckpointQuery,
     ) -> Result<Vec<CheckpointTuple>, DatabaseError>;
+
+    /// Deletes the checkpoints and pending writes that `runs` left on a thread, with all that is kept
+    /// beside those checkpoints, and the values that no checkpoint names any more. The records of the runs
+    /// and what the thread shows of its head stay as they are. Refused while a run is in flight
+    /// ([`DatabaseError::Busy`]).
+    async fn delete_checkpoints(
+        &self,
+        thread: ThreadId,
+        runs: &[RunId],
+    ) -> Result<(), DatabaseError>;
+
+    /// Deletes the history of a thread: of each namespace the latest checkpoint stays, and those that its
+    /// values are rebuilt from (see [`superfluous`](crate::pruning::superfluous)). Refused while a run is
+    /// in flight ([`DatabaseError::Busy`]).
+    async fn prune_checkpoints(&self, thread: ThreadId) -> Result<(), DatabaseError>;
 }

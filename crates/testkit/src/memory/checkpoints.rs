@@ -6,6 +6,7 @@ use runloom_core::database::{Checkpoints, DatabaseError, Guard};
 use runloom_core::ids::{CheckpointId, RunId, ThreadId};
 
 use super::Memory;
+use super::shelf::Shelf;
 use super::thread_row::ThreadRow;
 
 #[async_trait]
@@ -65,9 +66,34 @@ impl Checkpoints for Memory {
         };
         Ok(row.shelf.list(&query))
     }
+
+    async fn delete_checkpoints(
+        &self,
+        thread: ThreadId,
+        runs: &[RunId],
+    ) -> Result<(), DatabaseError> {
+        let (mut state, _) = self.begin();
+        state.thread(thread)?.resting_shelf()?.forget_runs(runs);
+        Ok(())
+    }
+
+    async fn prune_checkpoints(&self, thread: ThreadId) -> Result<(), DatabaseError> {
+        let (mut state, _) = self.begin();
+        state.thread(thread)?.resting_shelf()?.prune();
+        Ok(())
+    }
 }
 
 impl ThreadRow {
+    /// The shelf, if no run is in flight.
+    fn resting_shelf(&mut self) -> Result<&mut Shelf, DatabaseError> {
+        if self.in_flight().is_empty() {
+            Ok(&mut self.shelf)
+        } else {
+            Err(DatabaseError::Busy)
+        }
+    }
+
     /// The run to write for, if the guard lets it write.
     fn admit_writer(&self, guard: &Guard) -> Result<Option<RunId>, DatabaseError> {
         match guard {

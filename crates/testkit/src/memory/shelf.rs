@@ -7,6 +7,7 @@ use runloom_core::checkpoint::{
     Blob, Checkpoint, CheckpointQuery, CheckpointTuple, NewCheckpoint, NewWrites, PendingWrite,
 };
 use runloom_core::ids::{CheckpointId, RunId, ThreadId};
+use runloom_core::pruning::{Link, superfluous};
 use runloom_core::search::map_contains;
 
 /// The checkpoints of one thread with channel values and pending writes.
@@ -141,6 +142,46 @@ impl Shelf {
             checkpoint: checkpoint.clone(),
             writes,
         }
+    }
+
+    /// Deletes checkpoints and writes of runs, and what is beside the checkpoints.
+    pub(super) fn forget_runs(&mut self, runs: &[RunId]) {
+        let is_theirs = |run: Option<RunId>| run.is_some_and(|run| runs.contains(&run));
+        let rows = self.checkpoints.iter();
+        let theirs = rows.filter(|(_, row)| is_theirs(row.run_id));
+        let theirs: Vec<_> = theirs.map(|(key, _)| key.clone()).collect();
+        self.writes.retain(|row| !is_theirs(row.run));
+        self.forget(&theirs);
+    }
+
+    /// Deletes the history.
+    pub(super) fn prune(&mut self) {
+        let links = self.checkpoints.values();
+        let links: Vec<_> = links
+            .map(|row| {
+                let (ns, id, parent) = (row.ns.clone(), row.id.clone(), row.parent.clone());
+                Link::new(ns, id, parent, &row.metadata)
+            })
+            .collect();
+        let superfluous = superfluous(&links).into_iter();
+        let superfluous: Vec<_> = superfluous
+            .map(|link| (link.ns.clone(), link.id.clone()))
+            .collect();
+        self.forget(&superfluous);
+    }
+
+    /// Deletes checkpoints with what is beside them, and values that no other one names.
+    fn forget(&mut self, keys: &[(String, CheckpointId)]) {
+        for key in keys {
+            self.checkpoints.remove(key);
+        }
+        self.writes
+            .retain(|row| !keys.contains(&(row.ns.clone(), row.checkpoint_id.clone())));
+        let checkpoints = &self.checkpoints;
+        self.blobs.retain(|(ns, channel, version), _| {
+            let mut of_ns = checkpoints.values().filter(|row| row.ns == *ns);
+            of_ns.any(|row| row.versions.get(channel) == Some(version))
+        });
     }
 
     /// Deletes all that a run wrote. What it had hidden is visible again.

@@ -158,6 +158,9 @@ suite! {
         an_update_is_refused_while_a_run_is_in_flight
         an_update_is_refused_when_the_state_has_changed
         a_fork_is_the_latest_and_leaves_the_old_branch
+        checkpoints_of_runs_can_be_deleted
+        history_can_be_pruned
+        pruning_spares_what_values_are_rebuilt_from
     }
     rollback {
         checkpoints_values_and_writes_of_the_run_are_gone
