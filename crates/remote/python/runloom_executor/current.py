@@ -25,8 +25,6 @@ class CurrentRun:
     """It was answered. What still works for it is left behind."""
     breaking: bool = False
     """The signal is meant for this run."""
-    broken: bool = False
-    """The signal has cancelled it where it was: that was its one cancel."""
     tasks: weakref.WeakSet[asyncio.Task[Any]] = field(default_factory=weakref.WeakSet)
     """Every task that it started and that somebody still knows."""
 

@@ -6,6 +6,7 @@ checkpointer and the store of the worker, whatever they were compiled with.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import sys
@@ -23,6 +24,9 @@ from .factories import DESCRIBE, EXECUTE, READ, UPDATE, Factory, Runtime, User
 from .loading import load
 
 __all__ = ["DESCRIBE", "EXECUTE", "READ", "UPDATE", "GraphFacts", "Graphs", "error_of"]
+
+FACTORY_PATIENCE = 10.0
+"""For so many seconds factories may take to make a graph for the manifest."""
 
 _log = logging.getLogger("runloom")
 
@@ -83,13 +87,21 @@ class Graphs:
 
     async def examine_factories(self) -> None:
         """Calls each factory once, to learn what the manifest says. One that needs more to go by is left unknown."""
-        for id, source in self._sources.items():
-            if isinstance(source, Factory):
-                try:
-                    async with self.open(id, access=DESCRIBE, config={"configurable": {}}):
-                        pass
-                except Exception as error:
-                    _log.warning("the factory of graph %r was called for its description and failed: %r", id, error)
+        factories = [id for id, source in self._sources.items() if isinstance(source, Factory)]
+        calls = {asyncio.create_task(self._examine(id)): id for id in factories}
+        if not calls:
+            return
+        _, unfinished = await asyncio.wait(calls, timeout=FACTORY_PATIENCE)
+        for call in unfinished:
+            call.cancel()
+        for call, id in calls.items():
+            if call in unfinished or call.cancelled() or call.exception() is not None:
+                why = repr(call.exception()) if call.done() and not call.cancelled() else "it did not end"
+                _log.warning("the factory of graph %r was called to learn what it makes, in vain: %s", id, why)
+
+    async def _examine(self, graph_id: str) -> None:
+        async with self.open(graph_id, access=DESCRIBE, config={"configurable": {}}):
+            pass
 
     def all(self) -> list[GraphFacts]:
         """The facts of every graph, in the order of `langgraph.json`."""

@@ -273,8 +273,7 @@ class Run:
             asyncio.get_running_loop().call_soon(self._cancel_once)
             return
         self._cancelled = True
-        if not self.owner.broken:
-            self._work.cancel(f"stop: {self._stop}")
+        self._work.cancel(f"stop: {self._stop}")
 
     def _is_about_to_write(self) -> bool:
         """Whether a task of the run has not begun yet. With durability `sync` it may be the write of a checkpoint

@@ -62,7 +62,6 @@ def _break_here(_signal: int, frame: FrameType | None) -> None:
     owner = current.run.get()
     if owner is None or not owner.breaking or owner.over or _in_own_code(frame):
         return
-    owner.broken = True
     raise asyncio.CancelledError("stop: the run occupied the loop")
 
 

@@ -14,7 +14,7 @@ from runloom_executor.errors import Fenced
 
 NAMES = (
     "streaming tooling sync_node computing_thread blocking computing hopeless swallowing tidying untidy "
-    "converting self_cancelling draining releasing counting parallel"
+    "converting draining releasing counting parallel slow_factory cancelled_factory"
 )
 GRAPHS = {name: f"./stubborn.py:{name}" for name in NAMES.split()}
 
@@ -133,8 +133,14 @@ async def test_an_error_that_the_stop_caused_is_no_failure(worker: Worker) -> No
 
 
 async def test_a_cancel_by_nobody_is_tried_again(worker: Worker) -> None:
-    end = await worker.run("self_cancelling", {"done": []}).end()
+    end = await worker.run("cancelled_factory", {"done": []}).end()
     assert end["outcome"] == "retry"
+
+
+async def test_a_factory_is_stopped_too(worker: Worker) -> None:
+    attempt, end = await stopped_at(worker, "slow_factory", "factory began")
+    assert end["outcome"] == "stopped"
+    assert end["head"] is None
 
 
 async def test_what_a_finished_neighbour_node_wrote_is_kept(worker: Worker) -> None:
@@ -159,7 +165,7 @@ async def test_a_second_stop_changes_nothing(worker: Worker) -> None:
     assert end["outcome"] == "stopped"
     assert "tidied up" in [line["message"] for line in worker.lines]
     attempt.stop()
-    assert (await worker.run("releasing", {"done": []}).end())["outcome"] == "success"
+    assert (await worker.run("counting", {"done": []}).end())["outcome"] == "success"
 
 
 async def test_a_stop_before_anything_happened(worker: Worker) -> None:
