@@ -97,6 +97,7 @@ class Worker:
     """An executor process, and what a worker keeps for it."""
 
     def __init__(self) -> None:
+        self.protocol = 1
         self.shelf = Shelf()
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.fault: Fault | None = None
@@ -142,7 +143,7 @@ class Worker:
         self.manifest = await self.control.ask(
             "hello",
             {
-                "protocol": 1,
+                "protocol": self.protocol,
                 "graphs": named,
                 "root": str(root),
                 "dependencies": ["."] if dependencies is None else dependencies,
@@ -201,12 +202,12 @@ class Worker:
         )
         return orjson.loads(answer) if answer is not None else {}
 
-    async def line(self, message: str) -> dict[str, Any]:
-        """Waits until this was printed or logged."""
+    async def line(self, message: str, run_id: str | None = None) -> dict[str, Any]:
+        """Waits until this was printed or logged, by this run if one is given."""
         while True:
             self._line.clear()
             for line in self.lines:
-                if line["message"] == message:
+                if line["message"] == message and run_id in (None, line["run_id"]):
                     return line
             await self._line.wait()
 
