@@ -5,15 +5,16 @@ use std::sync::Arc;
 use runloom_core::executor::{Attempt, Ended, Host, Outcome, StopKind, StopSignal};
 use runloom_core::run::RunError;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::RemoteExecutor;
 use super::desk::Desk;
 use super::drive::{Drive, Taken};
-use super::{errors, events, request};
-use crate::peer::CallError;
+use super::{events, request};
+use crate::peer::{Call, CallError};
 use crate::pool::Place;
-use crate::protocol::{Event, RemoteError};
+use crate::protocol::Event;
 
 /// How many bytes of events may be under way at once. Enough for a process to go on while readers catch
 /// up, and little enough to hold for each of thousands of runs.
@@ -25,18 +26,58 @@ pub(super) async fn execute(
     attempt: Attempt,
     host: Arc<dyn Host>,
 ) -> Outcome {
-    let place = tokio::select! {
+    let left = CancellationToken::new();
+    // When this future is dropped, nothing of the run reaches the host any more.
+    let _leaving = left.clone().drop_guard();
+    let desk = Desk::of_run(&attempt, host.clone(), left.clone());
+    let begun = tokio::select! {
         biased;
-        ended = asked_to_stop(attempt.stop.clone()) => return nowhere(ended),
-        place = executor.pool.place() => place,
+        ended = asked_to_stop(attempt.stop.clone()) => Err(ended),
+        begun = begin(executor, &attempt, &desk) => begun,
     };
-    let Ok(place) = place else {
-        return nowhere(Ended::Evicted);
+    let (place, call) = match begun {
+        Ok(begun) => begun,
+        Err(ended) => return nowhere(ended),
     };
-    if let Some(error) = broken(&place, &attempt) {
-        return nowhere(Ended::Failed(error));
+    let (said, to_say) = mpsc::unbounded_channel();
+    let (taken, to_credit) = mpsc::unbounded_channel();
+    let drive = Drive {
+        call,
+        place,
+        stop: attempt.stop.clone(),
+        left,
+        grace: executor.config.grace,
+        said,
+        taken: to_credit,
+    };
+    // A task of its own: a run whose future was dropped has to be stopped nevertheless.
+    let outcome = executor.drives.spawn(drive.through(attempt.run_id));
+    follow(outcome, emit(to_say, taken, &*host)).await
+}
+
+/// Sends the request to a process that has room.
+async fn begin(
+    executor: &RemoteExecutor,
+    attempt: &Attempt,
+    desk: &Arc<Desk>,
+) -> Result<(Place, Call), Ended> {
+    let request = request::of(attempt, CREDIT);
+    loop {
+        let place = executor.pool.place().await;
+        let place = place.map_err(|_closed| Ended::Evicted)?;
+        if let Some(error) = broken(&place, attempt) {
+            return Err(Ended::Failed(error));
+        }
+        match place.open("run", &request, Some(desk.clone())) {
+            Ok(call) => return Ok((place, call)),
+            // The process ended just now; another one takes over.
+            Err(CallError::Gone) => tokio::task::yield_now().await,
+            Err(error) => {
+                let error = RunError::new("InputTooLarge", error.to_string());
+                return Err(Ended::Failed(error));
+            }
+        }
     }
-    perform(executor, place, &attempt, host).await
 }
 
 /// How an attempt ends that is asked to stop before it began.
@@ -69,45 +110,23 @@ fn broken(place: &Place, attempt: &Attempt) -> Option<RunError> {
     Some(RunError::new("GraphLoadError", message))
 }
 
-async fn perform(
-    executor: &RemoteExecutor,
-    place: Place,
-    attempt: &Attempt,
-    host: Arc<dyn Host>,
-) -> Outcome {
-    let left = CancellationToken::new();
-    // When this future is dropped, nothing of the run reaches the host any more.
-    let _leaving = left.clone().drop_guard();
-    let desk = Desk::of_run(attempt, host.clone(), left.clone());
-    let call = match place.open("run", &request::of(attempt, CREDIT), Some(desk)) {
-        Ok(call) => call,
-        Err(error) => return nowhere(unopened(&error)),
-    };
-    let (said, mut to_say) = mpsc::unbounded_channel();
-    let (taken, to_credit) = mpsc::unbounded_channel();
-    let drive = Drive {
-        call,
-        place,
-        stop: attempt.stop.clone(),
-        left,
-        grace: executor.config.grace,
-        said,
-        taken: to_credit,
-    };
-    // A task of its own: a run whose future was dropped has to be stopped nevertheless.
-    let mut outcome = executor.drives.spawn(drive.through(attempt.run_id));
-    let emitting = emit(&mut to_say, &taken, &*host);
+/// Waits for the outcome, and for what was said before to be published if that matters.
+async fn follow(mut outcome: JoinHandle<Outcome>, emitting: impl Future<Output = ()>) -> Outcome {
     tokio::pin!(emitting);
-    let joined = tokio::select! {
+    let mut emitted = false;
+    let outcome = tokio::select! {
         biased;
-        joined = &mut outcome => joined,
-        () = &mut emitting => outcome.await,
+        outcome = &mut outcome => outcome,
+        () = &mut emitting => {
+            emitted = true;
+            outcome.await
+        }
     };
-    let outcome = joined.unwrap_or_else(|error| {
+    let outcome = outcome.unwrap_or_else(|error| {
         let message = format!("the run cannot be followed any more: {error}");
         nowhere(Ended::Retry(RunError::new("ExecutorError", message)))
     });
-    if wants_to_be_heard(&outcome.ended) {
+    if !emitted && wants_to_be_heard(&outcome.ended) {
         emitting.await;
     }
     outcome
@@ -124,8 +143,8 @@ fn wants_to_be_heard(ended: &Ended) -> bool {
 
 /// Publishes events until there are no more. What was published makes room for more.
 async fn emit(
-    said: &mut mpsc::UnboundedReceiver<Vec<Event>>,
-    taken: &mpsc::UnboundedSender<Taken>,
+    mut said: mpsc::UnboundedReceiver<Vec<Event>>,
+    taken: mpsc::UnboundedSender<Taken>,
     host: &dyn Host,
 ) {
     while let Some(batch) = said.recv().await {
@@ -134,16 +153,5 @@ async fn emit(
         host.emit(batch.collect()).await;
         // Who is gone needs no credit.
         let _ = taken.send(Taken { bytes });
-    }
-}
-
-/// How a run ends whose request could not be sent.
-fn unopened(error: &CallError) -> Ended {
-    match error {
-        CallError::Gone => Ended::Evicted,
-        CallError::TooLarge(_) | CallError::Malformed(_) | CallError::Refused(_) => {
-            let error = RemoteError::new("InputTooLarge", error.to_string());
-            Ended::Failed(errors::of_run(Some(error)))
-        }
     }
 }

@@ -17,7 +17,7 @@ use crate::protocol::{
 };
 
 /// Answers on behalf of one call.
-pub(super) struct Desk {
+pub struct Desk {
     thread: ThreadId,
     run: Option<RunId>,
     reader: Arc<dyn CheckpointReader>,
@@ -29,7 +29,7 @@ pub(super) struct Desk {
 
 impl Desk {
     /// For an attempt at a run. Everything is refused once it was `left`.
-    pub(super) fn of_run(
+    pub fn of_run(
         attempt: &Attempt,
         host: Arc<dyn Host>,
         left: CancellationToken,
@@ -44,7 +44,7 @@ impl Desk {
     }
 
     /// For a change of the state of `thread` from outside any run.
-    pub(super) fn of_update(thread: ThreadId, host: Arc<dyn Host>) -> Arc<Self> {
+    pub fn of_update(thread: ThreadId, host: Arc<dyn Host>) -> Arc<Self> {
         Arc::new(Self {
             thread,
             run: None,
@@ -55,7 +55,7 @@ impl Desk {
     }
 
     /// For a question about `thread`, which may only read.
-    pub(super) fn of_reader(thread: ThreadId, reader: Arc<dyn CheckpointReader>) -> Arc<Self> {
+    pub fn of_reader(thread: ThreadId, reader: Arc<dyn CheckpointReader>) -> Arc<Self> {
         Arc::new(Self {
             thread,
             run: None,

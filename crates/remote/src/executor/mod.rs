@@ -3,7 +3,7 @@
 
 mod attempt;
 mod convert;
-mod desk;
+pub mod desk;
 mod drive;
 mod errors;
 mod events;
