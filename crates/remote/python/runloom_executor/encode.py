@@ -125,10 +125,10 @@ def _plain(value: Any, around: tuple[int, ...]) -> Any:
     """`value` in terms of what JSON has. `around` are the identities of the values that contain it."""
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, str):
-        return _text(value)
     if isinstance(value, enum.Enum):
         return _plain(value.value, around)
+    if isinstance(value, str):
+        return _text(value)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
