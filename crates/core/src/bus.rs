@@ -12,6 +12,7 @@ use futures::stream::BoxStream;
 
 use crate::event::{Event, EventId, Retention};
 use crate::ids::{ClaimId, RunId, ThreadId, WorkerId};
+use crate::lease::Claimed;
 use crate::run::{CancelAction, RunStatus};
 
 /// Why a bus did not do it. Callers go on without: it was only a hint.
@@ -56,6 +57,15 @@ pub struct RunChange {
 }
 
 impl RunChange {
+    /// That a run was claimed.
+    pub fn started(claimed: &Claimed) -> Self {
+        Self {
+            thread_id: claimed.lease.thread_id,
+            run_id: claimed.lease.run_id,
+            status: Some(RunStatus::Running),
+        }
+    }
+
     /// Whether nothing more will come from the run.
     pub fn is_end(&self) -> bool {
         self.status.is_none_or(RunStatus::is_terminal)

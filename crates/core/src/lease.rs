@@ -44,6 +44,22 @@ pub struct Claimed {
     pub claimed_at: DateTime<Utc>,
 }
 
+impl Claimed {
+    /// What `worker` is told that has claimed `run`.
+    pub fn new(run: Run, worker: WorkerId, fence: Fence, claimed_at: DateTime<Utc>) -> Self {
+        Self {
+            lease: Lease {
+                run_id: run.id,
+                thread_id: run.thread_id,
+                worker_id: worker,
+                fence,
+            },
+            run,
+            claimed_at,
+        }
+    }
+}
+
 /// What a claim found.
 #[derive(Debug, PartialEq)]
 pub enum ClaimReply {

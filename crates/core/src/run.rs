@@ -80,6 +80,13 @@ pub enum Transition {
     Interrupt,
 }
 
+impl Transition {
+    /// Whether the run has failed by it.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Fail | Self::TimeOut)
+    }
+}
+
 /// A change that the state machine does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a {status} run cannot {transition}")]

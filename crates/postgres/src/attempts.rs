@@ -2,16 +2,16 @@
 //! worker that is lost.
 
 use runloom_core::bus::RunChange;
-use runloom_core::database::{DatabaseError, Settled, Settlement, Transit};
+use runloom_core::database::decisions::Left;
+use runloom_core::database::{DatabaseError, Settled, Settlement};
 use runloom_core::effects::Effects;
 use runloom_core::ids::{ClaimId, WorkerId};
 use runloom_core::lease::{Claimed, Lease};
-use runloom_core::run::{CancelAction, RunError, RunStatus, Transition};
+use runloom_core::run::{RunStatus, Transition};
 use sqlx::types::Text;
 
 use crate::checkpoints::put_writes;
 use crate::connections::Change;
-use crate::convert::after;
 use crate::error::Result;
 use crate::queue::is_alive;
 use crate::rollback::discard;
@@ -41,26 +41,20 @@ pub(crate) async fn claim_due(
     row.run.attempt += 1;
     row.run.worker_id = Some(worker);
     runs::store(change, &row).await?;
-    Ok(Some(told(thread.hold(row.run.id, worker, claim, now), row)))
+    let fence = thread.hold(row.run.id, worker, claim, now).fence;
+    Ok(Some(Claimed::new(row.run, worker, fence, now)))
 }
 
 /// What the holder of a thread was told when it claimed.
 pub(crate) async fn claimed(change: &mut Change, holder: Holder) -> Result<Option<Claimed>> {
     let row = runs::load(change, holder.run_id).await?;
-    Ok(row.map(|row| told(holder, row)))
-}
-
-fn told(holder: Holder, row: RunRow) -> Claimed {
-    Claimed {
-        lease: Lease {
-            run_id: row.run.id,
-            thread_id: row.run.thread_id,
-            worker_id: holder.worker_id,
-            fence: holder.fence,
-        },
-        run: row.run,
-        claimed_at: holder.claimed_at,
-    }
+    let Holder {
+        worker_id,
+        fence,
+        claimed_at,
+        ..
+    } = holder;
+    Ok(row.map(|row| Claimed::new(row.run, worker_id, fence, claimed_at)))
 }
 
 /// Ends an attempt as its worker says, and claims the next run if that is wanted.
@@ -92,20 +86,11 @@ pub(crate) async fn settle(
         settled
             .effects
             .changes
-            .extend(claimed.as_ref().map(started));
+            .extend(claimed.as_ref().map(RunChange::started));
         settled.next = claimed.map(Box::new);
     }
     threads::finish_with(change, &mut thread, &queue, &mut settled.effects).await?;
     Ok(settled)
-}
-
-/// That a run was claimed.
-pub(crate) fn started(claimed: &Claimed) -> RunChange {
-    RunChange {
-        thread_id: claimed.lease.thread_id,
-        run_id: claimed.lease.run_id,
-        status: Some(RunStatus::Running),
-    }
 }
 
 /// Leaves the run of an attempt as the settlement says. Answers with its status, none if it was
@@ -118,57 +103,29 @@ async fn leave(
     effects: &mut Effects,
 ) -> Result<Option<RunStatus>> {
     let now = change.now;
-    if row.run.cancel == Some(CancelAction::Rollback) {
-        discard(change, &row).await?;
-        effects.changes.push(row.told_gone());
-        return Ok(None);
-    }
-    let (transition, error) = match settlement.transit {
-        Transit::HandBack => {
-            row.handed_back += 1;
-            (Transition::Release, None)
+    match row.leave(&settlement.transit, change.max_attempts, now) {
+        Left::Discarded => {
+            discard(change, &row).await?;
+            effects.changes.push(row.told_gone());
+            return Ok(None);
         }
-        Transit::Retry(delay, _) if row.has_attempts_left(change.max_attempts) => {
-            row.not_before = after(now, delay);
-            (Transition::Release, None)
+        Left::Released => row.apply(Transition::Release, now)?,
+        Left::Ended(transition, error) => {
+            if let Some(residue) = &settlement.residue {
+                put_writes(change, row.run.thread_id, Some(row.run.id), residue).await?;
+            }
+            if let Some(head) = settlement.head {
+                thread.apply_head(head);
+                threads::store_values(change, thread).await?;
+            }
+            row.run.output = settlement.output;
+            row.run.interrupted_output = settlement.interrupted_output;
+            thread.end(&mut row, transition, error, now)?;
         }
-        Transit::Succeed => (Transition::Succeed, None),
-        Transit::Interrupt => (Transition::Interrupt, None),
-        Transit::TimeOut(error) => (Transition::TimeOut, Some(error)),
-        Transit::Fail(error) | Transit::Retry(_, error) => (Transition::Fail, Some(error)),
-    };
-    if transition == Transition::Release {
-        row.apply(transition, now)?;
-    } else {
-        if let Some(residue) = &settlement.residue {
-            put_writes(change, row.run.thread_id, Some(row.run.id), residue).await?;
-        }
-        if let Some(head) = settlement.head {
-            thread.apply_head(head);
-            threads::store_values(change, thread).await?;
-        }
-        row.run.output = settlement.output;
-        row.run.interrupted_output = settlement.interrupted_output;
-        end(thread, &mut row, transition, error, change)?;
     }
     runs::store(change, &row).await?;
     effects.changes.push(row.told());
     Ok(Some(row.run.status))
-}
-
-/// Ends a run that a worker held, in any way but rollback.
-fn end(
-    thread: &mut ThreadRow,
-    row: &mut RunRow,
-    transition: Transition,
-    error: Option<RunError>,
-    change: &Change,
-) -> Result<()> {
-    let failed = matches!(transition, Transition::Fail | Transition::TimeOut);
-    thread.note_end(failed, error.clone(), change.now);
-    row.apply(transition, change.now)?;
-    row.run.error = error;
-    Ok(())
 }
 
 /// Frees a thread whose worker is lost.
@@ -182,23 +139,15 @@ pub(crate) async fn reap(
     };
     let row = runs::load(change, holder.run_id).await?;
     let mut row = row.ok_or_else(|| DatabaseError::Internal("a held run is gone".to_owned()))?;
-    match row.run.cancel {
-        Some(CancelAction::Rollback) => {
+    match row.lose_worker(change.max_attempts) {
+        Left::Discarded => {
             discard(change, &row).await?;
             effects.changes.push(row.told_gone());
             return threads::finish(change, thread, effects).await;
         }
-        // A run that was to be interrupted, too, goes to another worker: what the lost one left
-        // must be mended, and its input must not be lost.
-        _ if row.has_attempts_left(change.max_attempts) => {
-            row.apply(Transition::Release, change.now)?;
-        }
-        Some(CancelAction::Interrupt) => {
-            end(thread, &mut row, Transition::Interrupt, None, change)?;
-        }
-        None => {
-            let error = Some(RunError::worker_lost());
-            end(thread, &mut row, Transition::Fail, error, change)?;
+        Left::Released => row.apply(Transition::Release, change.now)?,
+        Left::Ended(transition, error) => {
+            thread.end(&mut row, transition, error, change.now)?;
         }
     }
     runs::store(change, &row).await?;
@@ -256,7 +205,9 @@ async fn repeat(
         Some(holder) => claimed(change, holder).await?,
         None => None,
     };
-    effects.changes.extend(next.as_ref().map(started));
+    effects
+        .changes
+        .extend(next.as_ref().map(RunChange::started));
     threads::finish(change, &mut thread, &mut effects).await?;
     Ok(Settled {
         effects,

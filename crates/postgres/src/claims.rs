@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use runloom_core::database::DatabaseError;
 use runloom_core::ids::{ClaimId, ThreadId, WorkerId};
-use runloom_core::lease::{ClaimReply, Claimed, Fence, Lease};
+use runloom_core::lease::{ClaimReply, Claimed, Fence};
 use runloom_core::run::{Run, RunStatus, Transition};
 use sqlx::types::Json;
 use tokio::sync::{Semaphore, oneshot};
@@ -142,7 +142,8 @@ impl Row {
                     epoch,
                     claim: claim.id,
                 };
-                ClaimReply::Claimed(Box::new(told(run, claim.worker, fence, self.claimed_at)))
+                let (run, at) = (Run::from(run), self.claimed_at);
+                ClaimReply::Claimed(Box::new(Claimed::new(run, claim.worker, fence, at)))
             }
             ("busy", ..) => ClaimReply::Busy,
             ("empty", ..) => ClaimReply::Empty,
@@ -152,25 +153,5 @@ impl Row {
                 return Err(Error::Refused(DatabaseError::Internal(text)));
             }
         })
-    }
-}
-
-/// What a worker is told that has claimed.
-pub(crate) fn told(
-    run: RunDocument,
-    worker_id: WorkerId,
-    fence: Fence,
-    claimed_at: DateTime<Utc>,
-) -> Claimed {
-    let run = Run::from(run);
-    Claimed {
-        lease: Lease {
-            run_id: run.id,
-            thread_id: run.thread_id,
-            worker_id,
-            fence,
-        },
-        run,
-        claimed_at,
     }
 }

@@ -9,13 +9,6 @@ pub(crate) fn whole_micros(time: DateTime<Utc>) -> DateTime<Utc> {
     time.trunc_subsecs(6)
 }
 
-/// The time a while after `now`, or the end of time.
-pub(crate) fn after(now: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
-    let delta = TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX);
-    let time = now.checked_add_signed(delta);
-    whole_micros(time.unwrap_or(DateTime::<Utc>::MAX_UTC))
-}
-
 /// The time a while before `now`, or the beginning of time: 1970, which is earlier than anything
 /// that is stored, and which Postgres, unlike chrono's own beginning, knows.
 pub(crate) fn before(now: DateTime<Utc>, span: Duration) -> DateTime<Utc> {

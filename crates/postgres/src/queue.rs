@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use runloom_core::database::decisions::after;
 use runloom_core::database::{DatabaseError, Queue, Settled, Settlement, Sweep};
 use runloom_core::ids::{ClaimId, ThreadId, WorkerId};
 use runloom_core::lease::{ClaimReply, Fence, Held, Lease};
@@ -13,7 +14,6 @@ use sqlx::types::{Text, Uuid};
 use crate::attempts::{self, claim_due, claimed};
 use crate::claims::Claim;
 use crate::connections::Change;
-use crate::convert::after;
 use crate::error::Result;
 use crate::session::Session;
 use crate::{Postgres, sweep, threads};

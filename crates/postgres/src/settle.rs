@@ -5,14 +5,13 @@ use runloom_core::bus::RunChange;
 use runloom_core::database::{Settled, Settlement, Transit};
 use runloom_core::effects::Effects;
 use runloom_core::ids::ClaimId;
-use runloom_core::lease::{Fence, Lease};
+use runloom_core::lease::{Claimed, Fence, Lease};
 use runloom_core::run::{RunStatus, Transition};
 use runloom_core::thread::ThreadFacts;
 use sqlx::types::{Json, Text};
 
 use crate::Postgres;
-use crate::attempts::{slot, started};
-use crate::claims::told;
+use crate::attempts::slot;
 use crate::error::Result;
 use crate::json::AsJson;
 use crate::rows::RunDocument;
@@ -36,14 +35,11 @@ impl Postgres {
         next: Option<ClaimId>,
     ) -> Result<Option<Settled>> {
         let (transition, error) = match &settlement.transit {
-            Transit::Succeed => (Transition::Succeed, None),
-            Transit::Interrupt => (Transition::Interrupt, None),
-            Transit::TimeOut(error) => (Transition::TimeOut, Some(error)),
-            Transit::Fail(error) => (Transition::Fail, Some(error)),
             Transit::HandBack | Transit::Retry(..) => return Ok(None),
+            ending => ending.transition(),
         };
         let status = RunStatus::Running.after(transition)?;
-        let failed = matches!(transition, Transition::Fail | Transition::TimeOut);
+        let failed = transition.is_failure();
         let facts = |in_flight, unfinished| ThreadFacts {
             in_flight,
             failed,
@@ -105,7 +101,7 @@ impl Answer {
                 epoch: lease.fence.epoch + 1,
                 claim,
             };
-            told(run.0, lease.worker_id, fence, moment)
+            Claimed::new(run.0.into(), lease.worker_id, fence, moment)
         });
         let ended = RunChange {
             thread_id: lease.thread_id,
@@ -115,7 +111,7 @@ impl Answer {
         let effects = Effects {
             changes: [ended]
                 .into_iter()
-                .chain(next.as_ref().map(started))
+                .chain(next.as_ref().map(RunChange::started))
                 .collect(),
             signals: Vec::new(),
             wakes: self.wakes?.then_some(lease.thread_id).into_iter().collect(),

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use runloom_core::admission::{InFlight, Origin, stop};
+use runloom_core::database::decisions::Asker;
 use runloom_core::database::{DatabaseError, ThreadDeletion, ThreadPatch, Threads};
 use runloom_core::effects::Effects;
 use runloom_core::ids::ThreadId;
@@ -16,7 +17,7 @@ use crate::json::AsJson;
 use crate::rows::{ThreadColumns, ThreadRow};
 use crate::runs::Outlook;
 use crate::session::Session;
-use crate::stops::{Asker, carry_out};
+use crate::stops::carry_out;
 use crate::{Postgres, TRIES, runs, search};
 
 #[async_trait]

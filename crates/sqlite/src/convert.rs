@@ -14,13 +14,6 @@ pub(crate) fn time(micros: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// The time a while after `now`, or the end of time.
-pub(crate) fn after(now: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
-    let delta = TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX);
-    now.checked_add_signed(delta)
-        .unwrap_or(DateTime::<Utc>::MAX_UTC)
-}
-
 /// The time a while before `now`, or the beginning of time.
 pub(crate) fn before(now: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
     let delta = TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX);

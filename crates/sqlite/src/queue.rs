@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use runloom_core::database::decisions::after;
 use runloom_core::database::{DatabaseError, Queue, Settled, Settlement, Sweep};
 use runloom_core::ids::{ClaimId, ThreadId, WorkerId};
 use runloom_core::lease::{ClaimReply, Fence, Held, Lease};
 
 use crate::attempts::{self, claim_due, claimed};
 use crate::connections::Change;
-use crate::convert::{after, before, micros};
+use crate::convert::{before, micros};
 use crate::error::Result;
 use crate::{Sqlite, threads};
 

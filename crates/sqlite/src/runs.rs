@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use runloom_core::admission::{Admission, InFlight, admit, superseded_reason};
 use runloom_core::compose::{Composed, IfThreadMissing, NewRun, Place};
+use runloom_core::database::decisions::Asker;
 use runloom_core::database::{CancelRequest, Cancelled, DatabaseError, Runs, Submission};
 use runloom_core::effects::Effects;
 use runloom_core::ids::{RunId, ThreadId};
@@ -16,7 +17,7 @@ use crate::connections::Change;
 use crate::convert::{micros, time};
 use crate::error::Result;
 use crate::rows::{RunColumns, RunRow, ThreadRow};
-use crate::stops::{Asker, cancel, carry_out};
+use crate::stops::{cancel, carry_out};
 use crate::{Sqlite, threads};
 
 #[async_trait]

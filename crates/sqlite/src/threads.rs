@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use runloom_core::admission::{InFlight, Origin, stop};
+use runloom_core::database::decisions::Asker;
 use runloom_core::database::{DatabaseError, ThreadDeletion, ThreadPatch, Threads};
 use runloom_core::effects::Effects;
 use runloom_core::ids::ThreadId;
@@ -17,7 +18,7 @@ use crate::convert::micros;
 use crate::error::Result;
 use crate::rows::{ThreadColumns, ThreadRow};
 use crate::runs::Outlook;
-use crate::stops::{Asker, carry_out};
+use crate::stops::carry_out;
 use crate::{runs, search};
 
 #[async_trait]

@@ -11,6 +11,7 @@
 
 mod assistants;
 mod checkpoints;
+pub mod decisions;
 mod items;
 mod outbox;
 mod queue;
