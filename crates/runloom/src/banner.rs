@@ -14,6 +14,8 @@ pub(crate) struct Sheet<'a> {
     /// Where monitoring tools are answered.
     pub(crate) monitor: Option<SocketAddr>,
     pub(crate) graphs: &'a [String],
+    /// More about the graphs, a label and a text each.
+    pub(crate) about: &'a [(&'static str, String)],
     /// Where everything is kept.
     pub(crate) data: &'a str,
 }
@@ -38,6 +40,9 @@ impl Sheet<'_> {
             line("monitor", &format!("http://{address}"));
         }
         line("graphs", &self.graphs.join(", "));
+        for (name, what) in self.about {
+            line(name, what);
+        }
         line("data", self.data);
         if let Some(address) = self.serves {
             line("docs", &format!("http://{address}/docs"));
@@ -74,10 +79,12 @@ mod tests {
             serves: None,
             monitor: Some(([127, 0, 0, 1], 9090).into()),
             graphs: &["agent".to_owned()],
+            about: &[("broken", "b: no module".to_owned())],
             data: "postgres",
         };
         let text = sheet.text();
         assert!(text.contains("monitor  http://127.0.0.1:9090"));
+        assert!(text.contains("broken   b: no module"));
         assert!(!text.contains("curl"));
     }
 }

@@ -6,9 +6,10 @@ use anyhow::Context as _;
 use runloom_graph::CompiledGraph;
 use tokio::net::TcpListener;
 
-use crate::cli::{All, Command, Dev, GatewayRole, GraphArgs, MonitorArgs, WorkerRole};
+use crate::cli::{All, Command, Dev, GatewayRole, MonitorArgs, WorkerArgs, WorkerRole};
 use crate::graphs::Graphs;
 use crate::monitor::Numbers;
+use crate::python::Part;
 use crate::serve::Server;
 use crate::{doctor, http, wiring};
 
@@ -16,12 +17,6 @@ use crate::{doctor, http, wiring};
 pub(crate) struct Own {
     pub(crate) graphs: Vec<(String, CompiledGraph)>,
     pub(crate) demo: bool,
-}
-
-impl Own {
-    fn with(self, args: &GraphArgs) -> anyhow::Result<Graphs> {
-        Graphs::new(self.graphs, self.demo, args)
-    }
 }
 
 /// Does what was asked for, to its end.
@@ -37,15 +32,18 @@ pub(crate) async fn run(command: Command, own: Own) -> anyhow::Result<()> {
 }
 
 async fn dev(args: Dev, own: Own) -> anyhow::Result<()> {
-    let graphs = own.with(&args.graphs)?;
+    let graphs = Graphs::new(own, &args.graphs).await?;
     let listener = http::listen(&args.listen).await?;
     let backends = wiring::embedded(&args.store, &args.worker).await?;
+    let config = args.gateway.config(&args.timing, &graphs);
+    let part = runs(&args.worker);
     let server = Server {
-        graphs: graphs.serve(backends.clock.clone(), args.worker.stop_grace)?,
-        gateway: Some((listener, args.gateway.config(&args.timing))),
+        graphs: graphs.serve(backends.clock.clone(), part).await?,
+        gateway: Some((listener, config)),
         worker: Some(args.worker.config(&args.timing)),
         monitor: None,
         numbers: Numbers::start()?,
+        reloads: !args.no_reload,
         // Nobody else goes on with its runs.
         linger: Duration::ZERO,
         backends,
@@ -54,17 +52,20 @@ async fn dev(args: Dev, own: Own) -> anyhow::Result<()> {
 }
 
 async fn gateway(args: GatewayRole, own: Own) -> anyhow::Result<()> {
-    let graphs = own.with(&args.graphs)?;
+    let graphs = Graphs::new(own, &args.graphs).await?;
     let listener = http::listen(&args.listen).await?;
     let backends = wiring::servers(&args.servers, None).await?;
-    let config = args.gateway.config(&args.timing);
+    let config = args.gateway.config(&args.timing, &graphs);
     let server = Server {
-        // No graph runs here; only updates of state from outside are theirs.
-        graphs: graphs.serve(backends.clock.clone(), Duration::ZERO)?,
+        // No graph runs here; only questions about state, and updates of it from outside, are theirs.
+        graphs: graphs
+            .serve(backends.clock.clone(), Part::Questions)
+            .await?,
         gateway: Some((listener, config)),
         worker: None,
         monitor: None,
         numbers: Numbers::start()?,
+        reloads: false,
         linger: args.timing.drain_budget,
         backends,
     };
@@ -72,15 +73,18 @@ async fn gateway(args: GatewayRole, own: Own) -> anyhow::Result<()> {
 }
 
 async fn worker(args: WorkerRole, own: Own) -> anyhow::Result<()> {
-    let graphs = own.with(&args.graphs)?;
+    let graphs = Graphs::new(own, &args.graphs).await?;
     let monitor = watched(&args.monitor).await?;
     let backends = wiring::servers(&args.servers, Some(&args.worker)).await?;
     let server = Server {
-        graphs: graphs.serve(backends.clock.clone(), args.worker.stop_grace)?,
+        graphs: graphs
+            .serve(backends.clock.clone(), runs(&args.worker))
+            .await?,
         gateway: None,
         worker: Some(args.worker.config(&args.timing)),
         monitor,
         numbers: Numbers::start()?,
+        reloads: false,
         linger: Duration::ZERO,
         backends,
     };
@@ -88,19 +92,28 @@ async fn worker(args: WorkerRole, own: Own) -> anyhow::Result<()> {
 }
 
 async fn all(args: All, own: Own) -> anyhow::Result<()> {
-    let graphs = own.with(&args.graphs)?;
+    let graphs = Graphs::new(own, &args.graphs).await?;
     let listener = http::listen(&args.listen).await?;
     let backends = wiring::servers(&args.servers, Some(&args.worker)).await?;
+    let config = args.gateway.config(&args.timing, &graphs);
+    let part = runs(&args.worker);
     let server = Server {
-        graphs: graphs.serve(backends.clock.clone(), args.worker.stop_grace)?,
-        gateway: Some((listener, args.gateway.config(&args.timing))),
+        graphs: graphs.serve(backends.clock.clone(), part).await?,
+        gateway: Some((listener, config)),
         worker: Some(args.worker.config(&args.timing)),
         monitor: None,
         numbers: Numbers::start()?,
+        reloads: false,
         linger: args.timing.drain_budget,
         backends,
     };
     server.run().await
+}
+
+/// What executes runs needs of the graphs.
+fn runs(args: &WorkerArgs) -> Part {
+    let grace = args.stop_grace;
+    Part::Runs { grace }
 }
 
 async fn watched(args: &MonitorArgs) -> anyhow::Result<Option<TcpListener>> {

@@ -33,6 +33,8 @@ pub(crate) struct Server {
     pub(crate) worker: Option<runloom_worker::Config>,
     /// Answers monitoring tools here.
     pub(crate) monitor: Option<TcpListener>,
+    /// Whether a project is loaded anew when its files change.
+    pub(crate) reloads: bool,
     /// How long answers under way may still take when the process stops: other processes may go on
     /// with the runs that they show.
     pub(crate) linger: Duration,
@@ -73,13 +75,20 @@ impl Server {
                 .as_ref()
                 .map(TcpListener::local_addr)
                 .transpose()?,
-            graphs: &self.graphs.names,
+            graphs: &self.graphs.names(),
+            about: &self.graphs.about,
             data: &self.backends.place,
         };
         banner::print(&sheet);
         if let Some(listener) = self.monitor {
             let database = self.backends.database.clone();
             tasks.spawn(monitor::serve(listener, self.numbers.clone(), database));
+        }
+        if let Some((_, gateway)) = gateway.as_ref().filter(|_| self.reloads)
+            && let Some(reload) = self.graphs.reload()
+        {
+            let following = reload.follow(gateway.clone());
+            tasks.spawn(stop.clone().run_until_cancelled_owned(following));
         }
         let integration = self.backends.integration;
         let serving = gateway.map(|(listener, gateway)| {
@@ -132,7 +141,8 @@ impl Server {
             None => Ok(()),
         };
         self.backends.notifier.close().await;
-        self.graphs.abandon();
+        // Not before: until now their processes had runs to end and questions to answer.
+        self.graphs.abandon().await;
         stopped.and(served)
     }
 

@@ -9,6 +9,7 @@ use runloom_core::partial::{
 };
 
 use super::TimingArgs;
+use crate::graphs::Graphs;
 
 /// Where the server listens.
 #[derive(Debug, Args)]
@@ -44,10 +45,11 @@ pub(crate) struct GatewayArgs {
 }
 
 impl GatewayArgs {
-    /// The gateway that they describe.
-    pub(crate) fn config(&self, timing: &TimingArgs) -> runloom_gateway::Config {
+    /// The gateway that they describe, in front of `graphs`.
+    pub(crate) fn config(&self, timing: &TimingArgs, graphs: &Graphs) -> runloom_gateway::Config {
         runloom_gateway::Config {
             policy: self.partial.policy(),
+            policies: graphs.policies(&self.partial),
             body_limit: self.body_limit.get() << 20,
             end_event: self.end_event,
             lease: timing.lease,
@@ -78,7 +80,13 @@ pub(crate) struct PartialArgs {
 impl PartialArgs {
     /// The choices that hold for runs that make none.
     pub(crate) fn policy(&self) -> PartialPolicy {
-        PartialPolicy::default().overridden_by(PartialOverride {
+        self.policy_over(PartialOverride::default())
+    }
+
+    /// The same, where `weaker` choices hold if no flag says otherwise.
+    pub(crate) fn policy_over(&self, weaker: PartialOverride) -> PartialPolicy {
+        let policy = PartialPolicy::default().overridden_by(weaker);
+        policy.overridden_by(PartialOverride {
             profile: self.profile,
             partial: self.partial,
             tool_calls: self.tool_calls,

@@ -2,9 +2,16 @@
 
 use clap::Args;
 
+use super::ProjectArgs;
+
 /// What is served beside one's own graphs.
 #[derive(Debug, Args)]
 pub(crate) struct GraphArgs {
+    #[command(flatten)]
+    pub(crate) project: ProjectArgs,
+    /// Serve the demo agent, `agent`, even if there is a project to serve.
+    #[arg(long, env = "RUNLOOM_DEMO", help_heading = "Demo agent")]
+    pub(crate) demo: bool,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// Also serve the small graphs that the project's own client tests use.

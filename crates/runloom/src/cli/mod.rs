@@ -3,6 +3,7 @@
 mod backends;
 mod gateway;
 mod graphs;
+mod project;
 mod secret;
 #[cfg(test)]
 mod tests;
@@ -13,8 +14,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use backends::{DatabaseArgs, EmbeddedArgs, MigrateArgs, NatsArgs, Storage};
-pub(crate) use gateway::{GatewayArgs, ListenArgs, MonitorArgs};
+pub(crate) use gateway::{GatewayArgs, ListenArgs, MonitorArgs, PartialArgs};
 pub(crate) use graphs::{GraphArgs, ModelArgs};
+pub(crate) use project::ProjectArgs;
 pub(crate) use secret::Secret;
 pub(crate) use worker::{TimingArgs, WorkerArgs};
 
@@ -84,6 +86,9 @@ pub(crate) struct Dev {
     pub(crate) gateway: GatewayArgs,
     #[command(flatten)]
     pub(crate) graphs: GraphArgs,
+    /// Do not load a project in Python anew when its files change.
+    #[arg(long, env = "RUNLOOM_NO_RELOAD", help_heading = "Graphs in Python")]
+    pub(crate) no_reload: bool,
 }
 
 /// Everything about `runloom gateway`.
