@@ -67,17 +67,7 @@ class Strange:
         return {"strange": {1}}
 
 
-AI = {
-    "content": "hi",
-    "additional_kwargs": {},
-    "response_metadata": {},
-    "type": "ai",
-    "name": None,
-    "id": "1",
-    "tool_calls": [],
-    "invalid_tool_calls": [],
-    "usage_metadata": None,
-}
+AI = AIMessage("hi", id="1").model_dump()
 
 UTC = datetime.timezone.utc
 
@@ -131,6 +121,9 @@ def test_the_slow_way_gives_what_the_fast_one_does() -> None:
 
 
 def test_messages_of_all_kinds() -> None:
+    ai = json.loads(dumps(AIMessage("hi", id="1", name="Bo")))
+    assert (ai["type"], ai["content"], ai["id"], ai["name"]) == ("ai", "hi", "1", "Bo")
+    assert ai.keys() >= {"additional_kwargs", "response_metadata", "tool_calls", "invalid_tool_calls", "usage_metadata"}
     chunk = json.loads(dumps(AIMessageChunk("a", id="1")))
     assert (chunk["type"], chunk["content"], chunk["tool_call_chunks"]) == ("AIMessageChunk", "a", [])
     tool = json.loads(dumps(ToolMessage("x", tool_call_id="c", artifact={1})))
