@@ -39,7 +39,7 @@ pub(crate) struct Served {
     pub(crate) about: Vec<(&'static str, String)>,
     own: BTreeSet<String>,
     nodes: Runtime,
-    project: Option<(Chosen, Python)>,
+    project: Option<(Chosen, Reading, Python)>,
 }
 
 impl Graphs {
@@ -57,6 +57,7 @@ impl Graphs {
         let project = match chosen {
             Some(chosen) => {
                 let reading = chosen.read(&names(&graphs)).await?;
+                reading.tell(None);
                 Some((chosen, reading))
             }
             None => None,
@@ -90,11 +91,11 @@ impl Graphs {
         let mut executors = vec![Arc::new(executor) as Arc<dyn Executor>];
         let project = match self.project {
             Some((chosen, reading)) => {
-                let python = Python::start(reading.project, part).await?;
+                let python = Python::start(reading.project.clone(), part).await?;
                 executors.push(python.executor());
                 let broken = python.broken().into_iter();
                 about.extend(broken.map(|(name, error)| ("broken", format!("{name}: {error}"))));
-                Some((chosen, python))
+                Some((chosen, reading, python))
             }
             None => None,
         };
@@ -116,7 +117,7 @@ impl Graphs {
             file.push_str(" (in place of the demo agent, which --demo serves as well)");
         }
         let mut about = vec![("project", file), ("python", reading.interpreter())];
-        about.extend(reading.alarms.iter().map(|alarm| ("DANGER", alarm.clone())));
+        about.extend(reading.alarms().map(|alarm| ("DANGER", alarm.to_owned())));
         about
     }
 }
@@ -125,7 +126,7 @@ impl Served {
     /// The names of the graphs that can be executed now.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = self.own.iter().cloned().collect();
-        if let Some((_, python)) = &self.project {
+        if let Some((_, _, python)) = &self.project {
             names.extend(python.names());
         }
         names
@@ -133,9 +134,10 @@ impl Served {
 
     /// What follows the files of the project, if there is one.
     pub(crate) fn reload(&self) -> Option<Reload> {
-        let (chosen, python) = self.project.clone()?;
+        let (chosen, reading, python) = self.project.clone()?;
         Some(Reload {
             chosen,
+            reading,
             python,
             taken: self.own.clone(),
         })
@@ -143,7 +145,7 @@ impl Served {
 
     /// Leaves behind what still runs.
     pub(crate) async fn abandon(self) {
-        if let Some((_, python)) = &self.project {
+        if let Some((_, _, python)) = &self.project {
             python.shutdown().await;
         }
         self.nodes.shutdown_background();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use runloom_core::ids::GraphId;
-use runloom_remote::project::{FILE, Level, Overrides, Project};
+use runloom_remote::project::{FILE, Level, Notice, Overrides, Project};
 
 use crate::cli::GraphArgs;
 
@@ -20,8 +20,7 @@ pub(crate) struct Chosen {
 #[derive(Clone, Debug)]
 pub(crate) struct Reading {
     pub(crate) project: Arc<Project>,
-    /// What protects data and is not in place.
-    pub(crate) alarms: Vec<String>,
+    notices: Vec<Notice>,
 }
 
 impl Chosen {
@@ -39,32 +38,39 @@ impl Chosen {
         })
     }
 
-    /// Reads it as it is now, and logs what there is to notice. None of its graphs may be called as one
-    /// of `others`.
+    /// Reads it as it is now. None of its graphs may be called as one of `others`.
     pub(crate) async fn read(&self, others: &BTreeSet<String>) -> anyhow::Result<Reading> {
         let (project, notices) = Project::read(&self.file, &self.overrides).await?;
         if let Some(name) = project.graphs.keys().find(|name| others.contains(*name)) {
             let file = project.file.display();
             anyhow::bail!("the graph `{name}` is both in {file} and in this binary: rename one");
         }
-        let mut alarms = Vec::new();
-        for notice in notices {
-            match notice.level {
-                Level::Warning => tracing::warn!("{notice}"),
-                Level::Alarm => {
-                    tracing::error!("{notice}");
-                    alarms.push(notice.text);
-                }
-            }
-        }
         Ok(Reading {
             project: Arc::new(project),
-            alarms,
+            notices,
         })
     }
 }
 
 impl Reading {
+    /// Logs what there is to notice, as far as it was not noticed `before`.
+    pub(crate) fn tell(&self, before: Option<&Self>) {
+        let told = before.map_or(&[][..], |before| &before.notices);
+        for notice in self.notices.iter().filter(|notice| !told.contains(notice)) {
+            match notice.level {
+                Level::Warning => tracing::warn!("{notice}"),
+                Level::Alarm => tracing::error!("{notice}"),
+            }
+        }
+    }
+
+    /// What protects data and is not in place.
+    pub(crate) fn alarms(&self) -> impl Iterator<Item = &str> {
+        let notices = self.notices.iter();
+        let alarms = notices.filter(|notice| notice.level == Level::Alarm);
+        alarms.map(|notice| notice.text.as_str())
+    }
+
     /// The ids of its graphs.
     pub(crate) fn graphs(&self) -> impl Iterator<Item = GraphId> {
         let names = self.project.graphs.keys();

@@ -1,6 +1,6 @@
 //! The graphs of a project, served by processes of its own.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -8,6 +8,7 @@ use runloom_core::executor::Executor;
 use runloom_remote::executor::{Config, RemoteExecutor};
 use runloom_remote::pool::PoolConfig;
 use runloom_remote::project::{Project, Settings};
+use runloom_remote::protocol::RemoteError;
 
 /// What this process wants of a project's graphs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,37 +58,22 @@ impl Part {
 #[derive(Clone)]
 pub(crate) struct Python {
     executor: Arc<RemoteExecutor>,
-    project: Arc<Mutex<Arc<Project>>>,
 }
 
 impl Python {
-    /// Starts the processes of `project`; some of its graphs may turn out to be broken.
+    /// Starts the processes of `project`; some of its graphs may turn out to be broken, and are logged.
     pub(crate) async fn start(project: Arc<Project>, part: Part) -> anyhow::Result<Self> {
-        let project = part.adapted(project);
-        let executor = RemoteExecutor::start(project.clone(), part.config()).await;
-        let executor =
-            executor.with_context(|| format!("cannot serve {}", project.file.display()))?;
-        let python = Self {
-            executor,
-            project: Arc::new(Mutex::new(project)),
-        };
-        for (graph, error) in python.broken() {
-            tracing::error!(graph, error, "a graph cannot be loaded");
-        }
+        let file = project.file.clone();
+        let executor = RemoteExecutor::start(part.adapted(project), part.config()).await;
+        let executor = executor.with_context(|| format!("cannot serve {}", file.display()))?;
+        let python = Self { executor };
+        python.tell_broken();
         Ok(python)
     }
 
     /// What the worker is given.
     pub(crate) fn executor(&self) -> Arc<dyn Executor> {
         self.executor.clone()
-    }
-
-    /// The project as it was last loaded.
-    pub(crate) fn project(&self) -> Arc<Project> {
-        self.project
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
     }
 
     /// The graphs that can be served.
@@ -99,27 +85,52 @@ impl Python {
 
     /// The graphs that cannot, each with the last line of why.
     pub(crate) fn broken(&self) -> Vec<(String, String)> {
-        let reports = self.executor.reports().into_iter();
-        let broken = reports.filter_map(|report| {
-            let error = report.error?.to_string();
-            let last = error.lines().rfind(|line| !line.trim().is_empty());
-            Some((
-                report.id.to_string(),
-                last.unwrap_or_default().trim().to_owned(),
-            ))
-        });
-        broken.collect()
+        let errors = self.errors().into_iter();
+        let last = errors.map(|(graph, error)| (graph, last_line(&error.to_string()).to_owned()));
+        last.collect()
+    }
+
+    /// Logs the graphs that cannot be served, with all that is known of why.
+    pub(crate) fn tell_broken(&self) {
+        for (graph, error) in self.errors() {
+            let text = error.traceback.clone().unwrap_or_else(|| error.to_string());
+            tracing::error!(graph, "a graph cannot be loaded: {}", text.trim_end());
+        }
     }
 
     /// Loads `project` into new processes. Runs in flight end in the old ones.
     pub(crate) async fn reload(&self, project: Arc<Project>) -> anyhow::Result<()> {
-        self.executor.reload(project.clone()).await?;
-        *self.project.lock().unwrap_or_else(PoisonError::into_inner) = project;
+        self.executor.reload(project).await?;
         Ok(())
     }
 
     /// Ends the processes.
     pub(crate) async fn shutdown(&self) {
         self.executor.shutdown().await;
+    }
+
+    fn errors(&self) -> Vec<(String, RemoteError)> {
+        let reports = self.executor.reports().into_iter();
+        let errors = reports.filter_map(|report| Some((report.id.to_string(), report.error?)));
+        errors.collect()
+    }
+}
+
+fn last_line(text: &str) -> &str {
+    let last = text.lines().rfind(|line| !line.trim().is_empty());
+    last.unwrap_or_default().trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_error_its_last_line_says_most() {
+        assert_eq!(
+            last_line("Traceback:\n  line 1\nKeyError: 'a'\n\n"),
+            "KeyError: 'a'"
+        );
+        assert_eq!(last_line(""), "");
     }
 }

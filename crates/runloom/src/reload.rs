@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use runloom_gateway::Gateway;
 
-use crate::project::Chosen;
+use crate::project::{Chosen, Reading};
 use crate::python::Python;
 
 use watch::Watch;
@@ -15,6 +15,8 @@ use watch::Watch;
 /// A project that follows its files.
 pub(crate) struct Reload {
     pub(crate) chosen: Chosen,
+    /// As it is loaded now.
+    pub(crate) reading: Reading,
     pub(crate) python: Python,
     /// Names that graphs of the project may not have.
     pub(crate) taken: BTreeSet<String>,
@@ -22,8 +24,8 @@ pub(crate) struct Reload {
 
 impl Reload {
     /// Follows the files, for ever. What goes wrong is logged, and the project goes on as it was.
-    pub(crate) async fn follow(self, gateway: Gateway) {
-        let mut watch = match Watch::of(&self.python.project()) {
+    pub(crate) async fn follow(mut self, gateway: Gateway) {
+        let mut watch = match Watch::of(&self.reading.project) {
             Ok(watch) => watch,
             Err(error) => {
                 return tracing::warn!(%error, "cannot watch the project; start again to load changes");
@@ -33,20 +35,15 @@ impl Reload {
             let changed = watch.changed().await;
             let changed = names(&changed);
             if let Err(error) = self.load(&gateway, &changed).await {
-                let error = format!("{error:#}");
-                tracing::error!(
-                    changed,
-                    error,
-                    "the project goes on as it was before the change"
-                );
+                tracing::error!(changed, "the project goes on as it was before: {error:#}");
             }
-            watch.follow(&self.python.project());
+            watch.follow(&self.reading.project);
         }
     }
 
-    async fn load(&self, gateway: &Gateway, changed: &str) -> anyhow::Result<()> {
+    async fn load(&mut self, gateway: &Gateway, changed: &str) -> anyhow::Result<()> {
         let reading = self.chosen.read(&self.taken).await?;
-        let before = self.python.project();
+        reading.tell(Some(&self.reading));
         self.python.reload(reading.project.clone()).await?;
         // Graphs that are new are served from now on.
         runloom_gateway::ensure_assistants(gateway).await?;
@@ -56,12 +53,11 @@ impl Reload {
             graphs,
             "loaded anew; runs in flight end where they are"
         );
-        for (graph, error) in self.python.broken() {
-            tracing::error!(graph, error, "a graph cannot be loaded");
-        }
-        if before.interrupt != reading.project.interrupt {
+        self.python.tell_broken();
+        if self.reading.project.interrupt != reading.project.interrupt {
             tracing::warn!("`interrupt` has changed: start again to apply it");
         }
+        self.reading = reading;
         Ok(())
     }
 }

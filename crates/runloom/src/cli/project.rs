@@ -22,10 +22,10 @@ pub(crate) struct ProjectArgs {
     /// authentication.
     #[arg(long, env = "RUNLOOM_ALLOW_UNSUPPORTED")]
     pub(crate) allow_unsupported: bool,
-    /// Processes that share the runs of this worker.
+    /// Processes that share the runs of this worker; 1 if the project does not say otherwise.
     #[arg(long, env = "RUNLOOM_EXECUTOR_PROCESSES")]
     pub(crate) executor_processes: Option<NonZeroU16>,
-    /// Runs that one process executes at once.
+    /// Runs that one process executes at once; 64 if the project does not say otherwise.
     #[arg(long, env = "RUNLOOM_EXECUTOR_MAX_RUNS")]
     pub(crate) executor_max_runs: Option<NonZeroU32>,
     /// Memory, in MiB, above which a process is replaced once its runs are over.

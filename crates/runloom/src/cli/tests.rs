@@ -1,4 +1,4 @@
-use runloom_core::partial::{PartialPolicy, ToolCalls};
+use runloom_core::partial::{Partial, PartialOverride, PartialPolicy, ToolCalls};
 
 use super::*;
 
@@ -30,6 +30,56 @@ fn a_profile_can_be_softened_by_single_choices() {
         ..PartialPolicy::STRICT
     };
     assert_eq!(dev.gateway.partial.policy(), expected);
+}
+
+#[test]
+fn what_a_project_says_of_stopped_runs_yields_to_flags() {
+    let Ok(Command::Dev(dev)) = parse(["dev", "--tool-calls", "repair"]) else {
+        panic!("not dev");
+    };
+    let project = PartialOverride {
+        partial: Some(Partial::Off),
+        tool_calls: Some(ToolCalls::Keep),
+        ..PartialOverride::default()
+    };
+    let expected = PartialPolicy {
+        partial: Partial::Off,
+        ..PartialPolicy::default()
+    };
+    assert_eq!(dev.gateway.partial.policy_over(project), expected);
+}
+
+#[test]
+fn every_role_that_serves_takes_a_project() {
+    let flags = [
+        "--config",
+        "langgraph.json",
+        "--python",
+        ".venv",
+        "--allow-unsupported",
+        "--executor-processes",
+        "2",
+        "--executor-memory-limit",
+        "512",
+    ];
+    let graphs = |command| match command {
+        Command::Dev(role) => role.graphs,
+        Command::Gateway(role) => role.graphs,
+        Command::Worker(role) => role.graphs,
+        Command::All(role) => role.graphs,
+        other => panic!("{other:?} serves nothing"),
+    };
+    for role in ["dev", "gateway", "worker", "all"] {
+        let servers = SERVERS.into_iter().filter(|_| role != "dev");
+        let args = [role].into_iter().chain(servers).chain(flags);
+        let overrides = graphs(parse(args).expect(role)).project.overrides();
+        assert!(overrides.allow_unsupported);
+        assert_eq!(overrides.python, Some(".venv".into()));
+        assert_eq!(overrides.settings.processes, Some(2));
+        assert_eq!(overrides.settings.max_runs, None);
+        assert_eq!(overrides.settings.memory_limit_mb, Some(512));
+    }
+    assert!(parse(["dev", "--executor-processes", "0"]).is_err());
 }
 
 #[test]
