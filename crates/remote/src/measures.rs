@@ -29,15 +29,21 @@ pub fn describe_metrics() {
     describe_counter!(LEAKED, "threads that could not be ended with their runs");
 }
 
-/// How many of what there are.
+/// How many of what there are in a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Census {
-    pub(crate) serving: usize,
-    pub(crate) retiring: usize,
-    pub(crate) spare: usize,
-    pub(crate) runs: usize,
-    pub(crate) waiting: usize,
-    pub(crate) memory: u64,
+pub struct Census {
+    /// Processes that take runs.
+    pub serving: usize,
+    /// Processes that end when nothing goes on in them any more, or are about to be gone.
+    pub retiring: usize,
+    /// Processes that wait to take over.
+    pub spare: usize,
+    /// Runs that have a place.
+    pub runs: usize,
+    /// Runs that wait for a place.
+    pub waiting: usize,
+    /// The memory of all processes when they were last asked, in bytes.
+    pub memory: u64,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "no count comes near 2^53")]

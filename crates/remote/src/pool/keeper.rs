@@ -93,7 +93,9 @@ impl Keeper {
         mut asked: mpsc::UnboundedReceiver<Replacement>,
         closing: CancellationToken,
     ) {
+        let mut changes = self.rooms.changes();
         loop {
+            changes.mark_unchanged();
             let wait = self.fill();
             let waiting = wait.unwrap_or_else(Instant::now);
             tokio::select! {
@@ -109,6 +111,7 @@ impl Keeper {
                         self.gone(&member).await;
                     }
                 }
+                Ok(()) = changes.changed() => {}
                 Some(_) = self.pings.join_next() => {}
                 () = sleep_until(waiting), if wait.is_some() => {}
             }

@@ -147,7 +147,7 @@ impl Member {
     fn examine(&self, health: &Health, rooms: &Arc<Rooms>, memory_limit: Option<u64>) {
         self.memory.store(health.rss_bytes, Ordering::Relaxed);
         measures::lag(health.lag_ms);
-        rooms.report();
+        measures::census(&rooms.census());
         // Replacing a process that has done nothing yet would not make the next one smaller.
         let used = self.took_a_run.load(Ordering::Relaxed);
         let too_large = memory_limit.is_some_and(|limit| used && health.rss_bytes > limit);

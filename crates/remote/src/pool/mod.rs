@@ -22,6 +22,7 @@ use crate::protocol::{Manifest, RemoteError};
 use keeper::{Keeper, Replacement};
 use rooms::{Asked, Rooms};
 
+pub use crate::measures::Census;
 pub use place::Place;
 
 /// How many processes there are and what each may do.
@@ -108,6 +109,11 @@ impl Pool {
     /// What the newest process has, as it changes with reloads.
     pub fn manifest(&self) -> watch::Receiver<Arc<Manifest>> {
         self.0.manifest.clone()
+    }
+
+    /// How many of what there are now.
+    pub fn census(&self) -> Census {
+        self.0.rooms.census()
     }
 
     /// Waits for room for a run, in the order of asking. Dropping the future gives up the place in the queue.

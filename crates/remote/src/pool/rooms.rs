@@ -13,7 +13,7 @@ use crate::measures::{self, Census};
 /// Everything about places that must be decided at once.
 pub(super) struct Rooms {
     table: Mutex<Table>,
-    /// Changes whenever a process begins to serve.
+    /// Changes whenever a process begins or ceases to serve.
     changed: watch::Sender<()>,
     /// How many processes should serve, and how many runs each takes.
     processes: usize,
@@ -89,7 +89,7 @@ impl Rooms {
         Some(table.place(member, Purpose::Question, self))
     }
 
-    /// Changes whenever a process begins to serve.
+    /// Changes whenever a process begins or ceases to serve.
     pub(super) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
@@ -128,7 +128,7 @@ impl Rooms {
             }
             table.spare = Some(member);
         }
-        self.hand_out(table);
+        self.changed(table);
     }
 
     /// Gives a process no more runs; it ends when nothing goes on in it. The spare takes over at once.
@@ -136,8 +136,7 @@ impl Rooms {
     pub(super) fn retire(self: &Arc<Self>, id: u64) -> bool {
         let mut table = self.table();
         let was_there = table.retire(id);
-        self.promote(&mut table);
-        self.hand_out(table);
+        self.changed(table);
         was_there
     }
 
@@ -155,8 +154,7 @@ impl Rooms {
         for id in old {
             table.retire(id);
         }
-        self.promote(&mut table);
-        self.hand_out(table);
+        self.changed(table);
     }
 
     /// Forgets a process that is gone.
@@ -164,7 +162,8 @@ impl Rooms {
         self.retire(id);
         let mut table = self.table();
         table.rooms.retain(|room| room.member.id != id);
-        self.hand_out(table);
+        drop(table);
+        self.changed.send_replace(());
     }
 
     /// How many processes serve or could at once.
@@ -183,17 +182,20 @@ impl Rooms {
         members.chain(spare).collect()
     }
 
-    /// Says how things are to whoever collects numbers.
-    pub(super) fn report(&self) {
-        measures::census(&self.table().census());
+    /// How many of what there are.
+    pub(super) fn census(&self) -> Census {
+        self.table().census()
     }
 
-    fn promote(&self, table: &mut Table) {
+    /// Lets the spare take over if a process is missing, gives places to those who wait, and tells everybody.
+    fn changed(self: &Arc<Self>, mut table: MutexGuard<'_, Table>) {
         if table.serving() < self.processes
             && let Some(spare) = table.spare.take()
         {
             table.open(spare);
         }
+        self.hand_out(table);
+        self.changed.send_replace(());
     }
 
     /// Gives places to those who wait, and lets go of the table.
@@ -208,7 +210,6 @@ impl Rooms {
         }
         measures::census(&table.census());
         drop(table);
-        self.changed.send_replace(());
         for (waiting, place) in given {
             // Whoever does not wait any more leaves the place to the next one as it is dropped here.
             let _ = waiting.send(place);

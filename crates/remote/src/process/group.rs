@@ -8,7 +8,7 @@ use tracing::warn;
 
 /// Waits for the end of its input, which only the worker holds, and kills the group. Works also where the
 /// worker is killed itself, and for children of user code, which know nothing of the worker.
-const GUARD: &str = "trap '' HUP INT TERM; read _; kill -9 -- \"-$0\"";
+const GUARD: &str = "trap '' HUP INT TERM; read _; kill -s KILL -- \"-$0\"";
 
 /// A process group that is killed when this is dropped, or when the worker ends in whatever way.
 pub(super) struct Group {

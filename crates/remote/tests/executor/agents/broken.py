@@ -1,0 +1,5 @@
+"""A module that cannot be imported."""
+
+import no_such_module_anywhere  # noqa: F401
+
+graph = None
