@@ -24,8 +24,11 @@ class EventMapper:
     """Maps the chunks of one run. Never waits; holds no more than the messages under way."""
 
     def __init__(self, modes: Iterable[str], subgraphs: bool, facts: Facts) -> None:
-        """`modes` are the wire's words; `subgraphs` says whether events of subgraphs are asked for. `astream` is
-        to be called with the same: a message that a subgraph shows is not shown again by the node it is."""
+        """`modes` are the wire's words; `subgraphs` says whether events of subgraphs are asked for.
+
+        `astream` is to be called with the same: a message that a subgraph shows is not shown again by the node
+        it is.
+        """
         asked = set(modes)
         self._asked = asked
         self._subgraphs = subgraphs
@@ -41,7 +44,7 @@ class EventMapper:
 
     @property
     def wants_events(self) -> bool:
-        """Whether the graph is to be run by `astream_events(version="v2")`, and `map_event` gets what it yields."""
+        """Whether `astream_events(version="v2")` is to run the graph, and `map_event` gets what it yields."""
         return "events" in self._asked
 
     def stream_modes(self) -> list[str]:
@@ -49,8 +52,8 @@ class EventMapper:
 
         `messages` is among them only if a client asked for it, as it makes models stream.
         """
-        # With `custom`, LangGraph runs each node in a task of its own, so a cancel hits the superstep and not the
-        # node alone, which might swallow it and have the next superstep begin. `checkpoints` are for `head`.
+        # With `custom`, LangGraph runs each node in a task of its own, so a cancel hits the superstep and not
+        # the node alone, which might swallow it and let the next superstep begin. `checkpoints` is for `head`.
         modes = [mode for mode in PLAIN if mode in self._asked or mode in ("custom", "checkpoints")]
         return [*modes, "messages"] if self._messages is not None else modes
 
@@ -134,7 +137,8 @@ class InterruptedValues:
     def rest(self) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
         """Values that are due at the end."""
         return [
-            (namespace, {**self._last.get(namespace, {}), INTERRUPT: due}) for namespace, due in self._due.items()
+            (namespace, {**self._last.get(namespace, {}), INTERRUPT: due})
+            for namespace, due in self._due.items()
         ]
 
 

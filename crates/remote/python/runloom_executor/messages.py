@@ -31,8 +31,8 @@ class Pieces:
 
 
 class Accumulated:
-    """`messages/metadata` once for a message, then `messages/partial`, the whole of it so far, for each piece;
-    or `messages/complete` for one that comes whole. They carry no namespace, whatever graph they are from."""
+    """`messages/metadata` once for a message, then `messages/partial`, all of it so far, for each piece;
+    or `messages/complete` for one that comes whole. None has a namespace, whatever graph it is from."""
 
     def __init__(self, speech: Speech) -> None:
         self._speech = speech

@@ -30,7 +30,7 @@ class Listener(BaseCallbackHandler):
         self._no_speech: dict[int, Any] = {}
 
     def is_speech(self, metadata: dict[str, Any]) -> bool:
-        """Whether the text of a model call is speech. `metadata` is the very object that its messages carry."""
+        """Whether the text of a model call is speech. `metadata` is the very object its messages carry."""
         return id(metadata) not in self._no_speech
 
     def on_chat_model_start(
@@ -117,7 +117,7 @@ class Speech:
 
 
 def speaker_in(namespace: str, shared: frozenset[str]) -> tuple[str, str] | None:
-    """`(task_id, node)` of the root task of `node:task|node:task…`, None if a level on the way is not shared.
+    """`(task_id, node)` of the root task of `node:task|node:task…`; None if a level above is not shared.
 
     `shared` has nodes of the root graph, and those below them as `outer|inner`.
     """
@@ -132,7 +132,7 @@ def speaker_in(namespace: str, shared: frozenset[str]) -> tuple[str, str] | None
 
 
 def text_of(content: Any) -> str:
-    """The text of a message's content, without reasoning, tool calls and whatever else is among its blocks."""
+    """The text of a message's content, without reasoning, tool calls and other blocks."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):

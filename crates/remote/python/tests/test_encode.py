@@ -123,11 +123,12 @@ def test_the_slow_way_gives_what_the_fast_one_does() -> None:
 def test_messages_of_all_kinds() -> None:
     ai = json.loads(dumps(AIMessage("hi", id="1", name="Bo")))
     assert (ai["type"], ai["content"], ai["id"], ai["name"]) == ("ai", "hi", "1", "Bo")
-    assert ai.keys() >= {"additional_kwargs", "response_metadata", "tool_calls", "invalid_tool_calls", "usage_metadata"}
+    assert ai.keys() >= {"additional_kwargs", "response_metadata", "tool_calls", "usage_metadata"}
     chunk = json.loads(dumps(AIMessageChunk("a", id="1")))
     assert (chunk["type"], chunk["content"], chunk["tool_call_chunks"]) == ("AIMessageChunk", "a", [])
     tool = json.loads(dumps(ToolMessage("x", tool_call_id="c", artifact={1})))
-    assert (tool["type"], tool["tool_call_id"], tool["status"], tool["artifact"]) == ("tool", "c", "success", [1])
+    assert (tool["type"], tool["tool_call_id"], tool["status"]) == ("tool", "c", "success")
+    assert tool["artifact"] == [1]
     blocks = [{"type": "text", "text": "x"}]
     assert json.loads(dumps(HumanMessage(blocks)))["content"] == blocks
     assert json.loads(dumps(Document("x", metadata={"a": 1})))["metadata"] == {"a": 1}

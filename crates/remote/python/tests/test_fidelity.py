@@ -85,7 +85,7 @@ async def executed(worker: Worker, name: str) -> dict[str, Any]:
         assert [end["outcome"] for end in ends] == ["paused", "success"]
     error = ends[-1].get("error")
     state = await worker.state(attempts[-1])
-    events = [[event, namespace, json.loads(data)] for each in attempts for event, namespace, data, _ in each.events]
+    events = [[*event[:2], json.loads(event[2])] for each in attempts for event in each.events]
     return steady(
         {
             "events": events,

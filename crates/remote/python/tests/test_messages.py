@@ -38,8 +38,10 @@ def test_pieces_are_shown_as_the_message_so_far() -> None:
 
 
 def test_messages_in_turns_do_not_mix() -> None:
-    got = accumulated(*(AIMessageChunk(text, id=id) for text, id in [("a", "m"), ("x", "n"), ("b", "m"), ("y", "n")]))
-    assert [data[0]["content"] for name, data, _ in got if name == "messages/partial"] == ["a", "x", "ab", "xy"]
+    pieces = [("a", "m"), ("x", "n"), ("b", "m"), ("y", "n")]
+    got = accumulated(*(AIMessageChunk(text, id=id) for text, id in pieces))
+    partial = [data[0]["content"] for name, data, _ in got if name == "messages/partial"]
+    assert partial == ["a", "x", "ab", "xy"]
     assert [list(data) for name, data, _ in got if name == "messages/metadata"] == [["m"], ["n"]]
 
 
@@ -82,11 +84,13 @@ def test_what_is_no_message_does_no_harm(form: Any) -> None:
 
 @pytest.mark.parametrize("name", ["agent", "thinking", "whole", "writing", "nested", "guided", "silent"])
 async def test_the_last_form_of_each_message_is_that_of_the_state(name: str) -> None:
-    mapper = EventMapper(["messages"], False, SimpleNamespace(messages_channel="messages", shared_subgraph_nodes=()))
+    facts = SimpleNamespace(messages_channel="messages", shared_subgraph_nodes=frozenset())
+    mapper = EventMapper(["messages"], False, facts)
     graph = GRAPHS[name].copy(update={"checkpointer": InMemorySaver()})
     config = {"configurable": {"thread_id": "t"}}
     metadata, last = [], {}
-    async for chunk in graph.astream(input_of(name), config, stream_mode=mapper.stream_modes(), subgraphs=False):
+    modes = mapper.stream_modes()
+    async for chunk in graph.astream(input_of(name), config, stream_mode=modes, subgraphs=False):
         for event, namespace, data, _ in mapper.map(chunk):
             assert namespace == ()
             shown = json.loads(data)

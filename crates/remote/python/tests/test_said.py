@@ -94,10 +94,12 @@ def test_who_speaks(namespace: str, shared: set[str], speaker: Any) -> None:
 
 # With real graphs.
 
-SCHEMA = {"title": "Answer", "description": "An answer.", "type": "object", "properties": {"a": {"type": "integer"}}}
+SCHEMA = {"title": "Answer", "type": "object", "properties": {"a": {"type": "integer"}}}
 
 
-async def heard(graph: StateGraph, form: str, subgraphs: bool = True, shared: frozenset[str] = frozenset()) -> Any:
+async def heard(
+    graph: StateGraph, form: str, subgraphs: bool = True, shared: frozenset[str] = frozenset()
+) -> Any:
     """Who said what, by message, and the ids of the state's messages."""
     facts = SimpleNamespace(messages_channel="messages", shared_subgraph_nodes=shared)
     mapper = EventMapper([form], subgraphs, facts)
@@ -105,7 +107,8 @@ async def heard(graph: StateGraph, form: str, subgraphs: bool = True, shared: fr
     compiled = graph.compile(checkpointer=InMemorySaver())
     given = {"messages": [HumanMessage("hi", id="h")]}
     texts: dict[tuple[str, str], str] = {}
-    async for chunk in compiled.astream(given, config, stream_mode=mapper.stream_modes(), subgraphs=subgraphs):
+    modes = mapper.stream_modes()
+    async for chunk in compiled.astream(given, config, stream_mode=modes, subgraphs=subgraphs):
         for *_, said in mapper.map(chunk):
             if said is not None:
                 _, node, message, text = said
