@@ -29,11 +29,7 @@ pub struct Desk {
 
 impl Desk {
     /// For an attempt at a run. Everything is refused once it was `left`.
-    pub fn of_run(
-        attempt: &Attempt,
-        host: Arc<dyn Host>,
-        left: CancellationToken,
-    ) -> Arc<Self> {
+    pub fn of_run(attempt: &Attempt, host: Arc<dyn Host>, left: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
             thread: attempt.thread_id,
             run: Some(attempt.run_id),

@@ -79,7 +79,7 @@ impl Drive {
                 biased;
                 heard = self.call.next() => match heard {
                     Heard::Done(answer) => break answer,
-                    Heard::Item(said) => self.take(said, &mut deadline, run),
+                    Heard::Item(said) => self.take(&said, &mut deadline, run),
                 },
                 Some(Taken { bytes }) = self.taken.recv() => self.say(item::CREDIT, &bytes),
                 () = self.left.cancelled(), if !deadline.is_set() => {
@@ -109,13 +109,13 @@ impl Drive {
         outcome
     }
 
-    fn take(&self, said: Item, deadline: &mut Deadline, run: RunId) {
+    fn take(&self, said: &Item, deadline: &mut Deadline, run: RunId) {
         match said.name.as_str() {
             item::EVENTS => match decode(&said.body) {
                 // Nobody listens to a run that was left.
                 Ok(events) => drop(self.said.send(events)),
                 Err(error) => {
-                    tracing::error!(run.id = %run, %error, "an executor's events are lost")
+                    tracing::error!(run.id = %run, %error, "an executor's events are lost");
                 }
             },
             // Waiting longer helps nobody.
