@@ -56,6 +56,8 @@ class Point:
     #: Whether a half answer is kept.
     speaks: bool = False
     state: tuple[tuple[str, Any], ...] = ()
+    #: Whether a provider would take its conversation.
+    for_a_provider: bool = True
 
     def input(self) -> dict[str, Any]:
         return human(self.question, **dict(self.state))
@@ -165,5 +167,6 @@ POINTS = [
         following=("three",),
         whole=("human", "ai", "ai", "ai"),
         state=(("delay", 0.7),),
+        for_a_provider=False,
     ),
 ]

@@ -42,7 +42,7 @@ def check_left(
 ) -> None:
     """What stands in the conversation of a run that was stopped."""
     assert kinds(messages) == list(point.left)
-    assert not violations(messages)
+    assert not violations(messages) or not point.for_a_provider
     marked = [message for message in messages if "interrupted" in extras(message)]
     if not point.speaks:
         assert not marked
@@ -80,7 +80,7 @@ async def test_what_a_stop_leaves_and_a_new_message_sees(
     before, after = messages[: len(point.left)], messages[len(point.left) :]
     check_left(before, run, point, run.run_id)
     assert after[0]["type"] == "human" and after[0]["content"].startswith("again")
-    assert not violations(messages) or point.graph == "slow"
+    assert not violations(messages) or not point.for_a_provider
     stored = await other_client.runs.get(thread, run.run_id)
     assert stored["superseded_by"] == last["run_id"]
     if point.speaks:

@@ -6,7 +6,7 @@ import psutil
 
 
 def executors(server: int) -> list[psutil.Process]:
-    """The processes that hold a server's Python graphs."""
+    """The processes that hold a server's Python graphs; one of them may be a spare."""
     return [
         process
         for process in psutil.Process(server).children()
