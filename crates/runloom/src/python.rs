@@ -94,7 +94,7 @@ impl Python {
     pub(crate) fn tell_broken(&self) {
         for (graph, error) in self.errors() {
             let text = error.traceback.clone().unwrap_or_else(|| error.to_string());
-            tracing::error!(graph, "a graph cannot be loaded: {}", text.trim_end());
+            tracing::error!("the graph {graph} cannot be loaded: {}", text.trim_end());
         }
     }
 
