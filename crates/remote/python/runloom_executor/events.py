@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
+
 from .encode import dumps
 from .messages import Accumulated, Event, Pieces
 from .said import Speech
@@ -26,8 +28,8 @@ class EventMapper:
     def __init__(self, modes: Iterable[str], subgraphs: bool, facts: Facts) -> None:
         """`modes` are the wire's words; `subgraphs` says whether events of subgraphs are asked for.
 
-        `astream` is to be called with the same: a message that a subgraph shows is not shown again by the node
-        it is.
+        `astream` is to be called with the same: a message that a subgraph shows is not shown again by the
+        node it is.
         """
         asked = set(modes)
         self._asked = asked
@@ -52,15 +54,26 @@ class EventMapper:
 
         `messages` is among them only if a client asked for it, as it makes models stream.
         """
-        # With `custom`, LangGraph runs each node in a task of its own, so a cancel hits the superstep and not
-        # the node alone, which might swallow it and let the next superstep begin. `checkpoints` is for `head`.
+        # With `custom`, LangGraph runs each node in a task of its own, so a cancel hits the superstep and
+        # not the node alone, which might swallow it and let the next superstep begin. `checkpoints` is for
+        # `head`.
         modes = [mode for mode in PLAIN if mode in self._asked or mode in ("custom", "checkpoints")]
         return [*modes, "messages"] if self._messages is not None else modes
 
-    def callbacks(self) -> list[Any]:
-        """Handlers to be put among the callbacks of the run's configuration."""
+    def listening(self, graph: Any, config: dict[str, Any]) -> Any:
+        """The graph to be run instead of `graph`, so that what it says is heard; may add to `config`.
+
+        Callbacks of a run's configuration make LangGraph before 1.1 forget those that are bound to the graph, so
+        ours is bound, too. `astream_events` brings callbacks of its own, so there it has to be with them.
+        """
         listener = self._speech.listener
-        return [listener] if listener is not None and self._messages is not None else []
+        if listener is None or self._messages is None:
+            return graph
+        if self.wants_events:
+            config["callbacks"] = _with(config.get("callbacks"), listener)
+            return graph
+        bound = graph.config or {}
+        return graph.copy(update={"config": {**bound, "callbacks": _with(bound.get("callbacks"), listener)}})
 
     def map(self, chunk: Any) -> list[Event]:
         """The events of one chunk of `astream`. Raises `EncodeError`."""
@@ -140,6 +153,14 @@ class InterruptedValues:
             (namespace, {**self._last.get(namespace, {}), INTERRUPT: due})
             for namespace, due in self._due.items()
         ]
+
+
+def _with(callbacks: Any, listener: BaseCallbackHandler) -> Any:
+    if isinstance(callbacks, BaseCallbackManager):
+        manager = callbacks.copy()
+        manager.add_handler(listener, inherit=True)
+        return manager
+    return [*(callbacks or []), listener]
 
 
 def _debug(payload: dict[str, Any]) -> dict[str, Any]:

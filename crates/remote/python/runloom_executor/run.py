@@ -161,7 +161,7 @@ class Run:
         async with self._open() as graph:
             mapper = EventMapper(request.stream_modes, request.subgraphs, self._graphs.facts(request.graph_id))
             config = request.config
-            config["callbacks"] = [*(config.get("callbacks") or []), *mapper.callbacks()]
+            graph = mapper.listening(graph, config)
             arguments = request.arguments(graph, _KNOWN)
             if self._control is not None:
                 arguments["control"] = self._control

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fixtures.faithful import GRAPHS, answer_to, input_of
+from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
@@ -34,7 +35,8 @@ async def play_on(
     graph: Any, given: Any, *modes: str, subgraphs: bool = False, **more: Any
 ) -> tuple[list[tuple[str, Any]], EventMapper]:
     made = mapper(*modes, subgraphs=subgraphs)
-    config = {**CONFIG, "callbacks": made.callbacks()}
+    config = {**CONFIG}
+    graph = made.listening(graph, config)
     arguments = {"stream_mode": made.stream_modes(), "subgraphs": subgraphs, **more}
     events = []
     if made.wants_events:
@@ -59,13 +61,34 @@ def test_models_stream_only_if_somebody_listens() -> None:
     assert "messages" not in mapper("values", "updates", "events", "debug").stream_modes()
     assert "messages" in mapper("messages").stream_modes()
     assert "messages" in mapper("messages-tuple").stream_modes()
-    assert mapper("values").callbacks() == []
-    assert len(mapper("messages").callbacks()) == 1
+    graph = fresh("agent")
+    assert mapper("values").listening(graph, {}) is graph
+    assert mapper("messages").listening(graph, {}) is not graph
 
 
 def test_nodes_are_tasks_of_their_own_and_the_head_is_known_whatever_is_asked() -> None:
     assert set(mapper("values").stream_modes()) == {"values", "custom", "checkpoints"}
     assert set(mapper().stream_modes()) == {"custom", "checkpoints"}
+
+
+class Counter(BaseCallbackHandler):
+    def __init__(self) -> None:
+        self.models = 0
+
+    def on_chat_model_start(self, *_: Any, **__: Any) -> None:
+        self.models += 1
+
+
+@pytest.mark.parametrize("managed", [False, True])
+async def test_callbacks_of_the_graph_are_called_all_the_same(managed: bool) -> None:
+    counter = Counter()
+    callbacks: Any = [counter]
+    if managed:
+        callbacks = AsyncCallbackManager(handlers=[], inheritable_handlers=[counter])
+    graph = fresh("thinking").with_config(callbacks=callbacks)
+    for modes in (["values"], ["messages"]):
+        await play_on(graph, input_of("thinking"), *modes)
+    assert counter.models == 2
 
 
 async def test_only_what_was_asked_for_is_said() -> None:

@@ -31,8 +31,8 @@ def the_same(name: str) -> str:
 
 async def mapped(graph: Any, given: Any, config: Any, subgraphs: bool = True) -> Any:
     mapper = EventMapper(WIRE_MODES, subgraphs, FACTS)
-    config = {**config, "callbacks": mapper.callbacks()}
-    async for chunk in graph.astream(given, config, stream_mode=mapper.stream_modes(), subgraphs=subgraphs):
+    modes, heard = mapper.stream_modes(), mapper.listening(graph, config)
+    async for chunk in heard.astream(given, config, stream_mode=modes, subgraphs=subgraphs):
         for event, namespace, data, _ in mapper.map(chunk):
             yield [event, namespace, json.loads(data)]
     assert mapper.finish() == []

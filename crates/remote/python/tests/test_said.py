@@ -103,8 +103,8 @@ async def heard(
     """Who said what, by message, and the ids of the state's messages."""
     facts = SimpleNamespace(messages_channel="messages", shared_subgraph_nodes=shared)
     mapper = EventMapper([form], subgraphs, facts)
-    config = {"configurable": {"thread_id": "t"}, "callbacks": mapper.callbacks()}
-    compiled = graph.compile(checkpointer=InMemorySaver())
+    config = {"configurable": {"thread_id": "t"}}
+    compiled = mapper.listening(graph.compile(checkpointer=InMemorySaver()), config)
     given = {"messages": [HumanMessage("hi", id="h")]}
     texts: dict[tuple[str, str], str] = {}
     modes = mapper.stream_modes()
