@@ -94,6 +94,8 @@ def test_who_speaks(namespace: str, shared: set[str], speaker: Any) -> None:
 
 # With real graphs.
 
+FORMS = ["messages", "messages-tuple", "messages events"]
+
 SCHEMA = {"title": "Answer", "type": "object", "properties": {"a": {"type": "integer"}}}
 
 
@@ -102,14 +104,18 @@ async def heard(
 ) -> Any:
     """Who said what, by message, and the ids of the state's messages."""
     facts = SimpleNamespace(messages_channel="messages", shared_subgraph_nodes=shared)
-    mapper = EventMapper([form], subgraphs, facts)
+    mapper = EventMapper(form.split(), subgraphs, facts)
     config = {"configurable": {"thread_id": "t"}}
     compiled = mapper.listening(graph.compile(checkpointer=InMemorySaver()), config)
     given = {"messages": [HumanMessage("hi", id="h")]}
     texts: dict[tuple[str, str], str] = {}
-    modes = mapper.stream_modes()
-    async for chunk in compiled.astream(given, config, stream_mode=modes, subgraphs=subgraphs):
-        for *_, said in mapper.map(chunk):
+    arguments = {"stream_mode": mapper.stream_modes(), "subgraphs": subgraphs}
+    if mapper.wants_events:
+        stream, read = compiled.astream_events(given, config, version="v2", **arguments), mapper.map_event
+    else:
+        stream, read = compiled.astream(given, config, **arguments), mapper.map
+    async for chunk in stream:
+        for *_, said in read(chunk):
             if said is not None:
                 _, node, message, text = said
                 texts[node, message] = texts.get((node, message), "") + text
@@ -128,7 +134,7 @@ def speaking(model: Any) -> StateGraph:
     return graph
 
 
-@pytest.mark.parametrize("form", ["messages", "messages-tuple"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
     "model",
     [Speaker(), Speaker(streams=False), Speaker(thinks=True), Speaker().with_config(tags=["nostream"])],
@@ -140,7 +146,7 @@ async def test_what_is_said_is_what_the_state_has_in_the_end(model: Any, form: s
     assert len(state) == 1
 
 
-@pytest.mark.parametrize("form", ["messages", "messages-tuple"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
     "bound",
     [
@@ -175,7 +181,7 @@ async def delegate(city: str) -> str:
     return answer["messages"][-1].content
 
 
-@pytest.mark.parametrize("form", ["messages", "messages-tuple"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("inner", [advisor, delegate], ids=["model", "graph"])
 async def test_what_a_tool_hears_is_not_said(inner: Any, form: str) -> None:
     model = Speaker().bind_tools([inner])
@@ -189,7 +195,7 @@ async def test_what_a_tool_hears_is_not_said(inner: Any, form: str) -> None:
     assert {id for _, id in texts} == set(state)
 
 
-@pytest.mark.parametrize("form", ["messages", "messages-tuple"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("shared", [frozenset(), frozenset({"child"})])
 async def test_a_subgraph_speaks_for_its_node_if_it_shares_the_conversation(form: str, shared: Any) -> None:
     graph = StateGraph(MessagesState)
