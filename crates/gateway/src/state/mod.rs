@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod history;
+mod kept;
 mod update;
 
 use axum::Json;
@@ -10,6 +11,7 @@ use axum::extract::State;
 use runloom_api::error::ErrorBody;
 use runloom_api::paths;
 use runloom_api::state::{CheckpointChoice, StateAt, ThreadState};
+use runloom_core::executor::ExecutorError;
 use runloom_core::ids::{CheckpointId, GraphId, ThreadId};
 use runloom_core::state::{StateQuery, ThreadState as CoreState};
 use runloom_core::thread::Thread;
@@ -106,7 +108,14 @@ impl Gateway {
         };
         let executor = self.executor(&graph)?;
         let reader = Reader::new(self, query.thread_id);
-        let state = executor.state(&graph, query, reader).await?;
+        let is_kept = kept::answers(&query);
+        let state = match executor.state(&graph, query, reader).await {
+            Err(ExecutorError::Unavailable(reason)) if is_kept => {
+                tracing::warn!(thread.id = %thread.id, reason, "a state is shown without its graph");
+                Some(kept::state(self, thread).await?)
+            }
+            computed => computed?,
+        };
         Ok(state.unwrap_or_else(CoreState::empty).into())
     }
 }

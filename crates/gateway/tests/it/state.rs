@@ -503,3 +503,45 @@ impl Server {
             .unwrap();
     }
 }
+
+#[tokio::test]
+async fn the_latest_state_can_be_read_while_nobody_can_compute_it() {
+    let server = with_entries(&[json!({"n": 1}), json!({"n": 2})]).await;
+    let computed = state(&server, 1).await;
+    server.ledger.leave();
+    let kept = state(&server, 1).await;
+    for known in [
+        "values",
+        "metadata",
+        "created_at",
+        "checkpoint",
+        "parent_checkpoint",
+        "interrupts",
+    ] {
+        assert_eq!(kept[known], computed[known], "{known}");
+    }
+    assert_eq!(kept["values"]["entries"], json!([{"n": 1}, {"n": 2}]));
+    assert_eq!(kept["next"], json!([]), "only the graph knows");
+
+    server.thread(2, json!({"graph_id": "agent"})).await;
+    assert_eq!(state(&server, 2).await["values"], json!({}));
+}
+
+#[tokio::test]
+async fn what_only_the_graph_can_answer_has_to_wait_for_it() {
+    let server = with_entries(&[json!({"n": 1})]).await;
+    let at = state(&server, 1).await["checkpoint_id"].clone();
+    server.ledger.leave();
+    let at = path(1, &format!("state/{}", at.as_str().unwrap()));
+    let update = json!({"values": {"n": 2}});
+    let replies = [
+        server.get(&at).await,
+        server.post(&path(1, "history"), json!({})).await,
+        server.post(&path(1, "state"), update).await,
+        server.get("/assistants/agent/graph").await,
+    ];
+    for reply in replies {
+        assert!(reply.refusal(503).contains("out for lunch"));
+        assert_eq!(reply.header("retry-after"), Some("1"));
+    }
+}

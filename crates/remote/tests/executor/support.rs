@@ -65,10 +65,6 @@ pub(crate) async fn project() -> Arc<Project> {
     Arc::new(project)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "which Python tests use is no configuration of the product"
-)]
 fn python() -> Option<PathBuf> {
     std::env::var_os("RUNLOOM_TEST_PYTHON").map(PathBuf::from)
 }

@@ -76,6 +76,8 @@ broken! { Checkpoints {
     put_checkpoints(_: ThreadId, _: Guard, _: Vec<NewCheckpoint>, _: Vec<NewWrites>) -> [()];
     checkpoint(_: ThreadId, _: &str, _: Option<&CheckpointId>) -> [Option<CheckpointTuple>];
     checkpoints(_: ThreadId, _: CheckpointQuery) -> [Vec<CheckpointTuple>];
+    delete_checkpoints(_: ThreadId, _: &[RunId]) -> [()];
+    prune_checkpoints(_: ThreadId) -> [()];
 } }
 
 broken! { Assistants {

@@ -2,6 +2,7 @@
 //! after which `check` comes. It keeps its checkpoints through the host as any executor does.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -28,6 +29,7 @@ type Meanwhile = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 pub(crate) struct Ledger {
     clock: Arc<dyn Clock>,
     meanwhile: Mutex<Vec<Meanwhile>>,
+    away: AtomicBool,
 }
 
 impl Ledger {
@@ -35,7 +37,20 @@ impl Ledger {
         Arc::new(Self {
             clock,
             meanwhile: Mutex::default(),
+            away: AtomicBool::new(false),
         })
+    }
+
+    /// Answers no question any more.
+    pub(crate) fn leave(&self) {
+        self.away.store(true, Ordering::Relaxed);
+    }
+
+    fn is_here(&self) -> Result<(), ExecutorError> {
+        if self.away.load(Ordering::Relaxed) {
+            return Err(ExecutorError::Unavailable("out for lunch".to_owned()));
+        }
+        Ok(())
     }
 
     /// Lets something happen while the next update is computed.
@@ -168,6 +183,7 @@ impl Executor for Ledger {
         query: StateQuery,
         reader: Arc<dyn CheckpointReader>,
     ) -> Result<Option<ThreadState>, ExecutorError> {
+        self.is_here()?;
         let id = query.checkpoint_id.as_ref();
         let tuple = reader.checkpoint(&query.ns, id).await?;
         Ok(tuple.as_ref().map(state))
@@ -179,6 +195,7 @@ impl Executor for Ledger {
         query: HistoryQuery,
         reader: Arc<dyn CheckpointReader>,
     ) -> Result<Vec<ThreadState>, ExecutorError> {
+        self.is_here()?;
         let found = reader.checkpoints(CheckpointQuery {
             ns: Some(query.ns),
             before: query.before,
@@ -194,6 +211,7 @@ impl Executor for Ledger {
         update: StateUpdate,
         host: Arc<dyn Host>,
     ) -> Result<Head, ExecutorError> {
+        self.is_here()?;
         let mut id = update.checkpoint_id.clone();
         for superstep in &update.supersteps {
             // Read back each time, as an executor may: what was put must be there.
@@ -217,6 +235,7 @@ impl Executor for Ledger {
     }
 
     async fn drawing(&self, _: &GraphId, xray: u32) -> Result<Json, ExecutorError> {
+        self.is_here()?;
         let drawing = json!({
             "nodes": [{"id": "__start__"}, {"id": "write"}, {"id": "check"}],
             "edges": [{"source": "write", "target": "check"}],
