@@ -26,12 +26,10 @@ def main() -> None:
     """Serves the worker until a socket ends. Does not return.
 
     The main thread executes graphs: so signals reach user code where users expect them, and one can break a
-    run that blocks.
+    run that blocks. `__main__` has seen to the process's lines and its tie to the worker before.
     """
     control_socket = parent.take_socket(parent.CONTROL)
     data_socket = parent.take_socket(parent.DATA)
-    parent.die_with_parent()
-    logs.capture_prints()
     stopping.install_signal()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

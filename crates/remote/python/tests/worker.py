@@ -204,12 +204,13 @@ class Worker:
 
     async def line(self, message: str, run_id: str | None = None) -> dict[str, Any]:
         """Waits until this was printed or logged, by this run if one is given."""
-        while True:
-            self._line.clear()
-            for line in self.lines:
-                if line["message"] == message and run_id in (None, line["run_id"]):
-                    return line
-            await self._line.wait()
+        async with asyncio.timeout(20):
+            while True:
+                self._line.clear()
+                for line in self.lines:
+                    if line["message"] == message and run_id in (None, line["run_id"]):
+                        return line
+                await self._line.wait()
 
     async def close(self) -> None:
         """Closes the sockets and waits for the process to end."""
