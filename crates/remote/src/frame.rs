@@ -76,9 +76,9 @@ pub enum FrameError {
 
 impl Frame {
     /// Takes a frame apart, given without its length.
-    pub fn decode(message: Bytes) -> Result<Self, FrameError> {
+    pub fn decode(message: &Bytes) -> Result<Self, FrameError> {
         let malformed = |what: &dyn std::fmt::Display| FrameError::Malformed(what.to_string());
-        let mut rest: &[u8] = &message;
+        let mut rest: &[u8] = message;
         let parts = decode::read_array_len(&mut rest).map_err(|error| malformed(&error))?;
         if parts < 4 {
             return Err(FrameError::Malformed(format!("{parts} parts")));
@@ -169,7 +169,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Self(FramedRead::with_capacity(socket, codec, READ_AT_ONCE))
     }
 
-    /// The next frame; `None` when the other side has closed between two frames.
+    /// The next frame; `None` when the other side has closed.
     ///
     /// Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Result<Frame, FrameError>> {
@@ -177,7 +177,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Some(
             message
                 .map_err(FrameError::from)
-                .and_then(|message| Frame::decode(message.freeze())),
+                .and_then(|message| Frame::decode(&message.freeze())),
         )
     }
 }

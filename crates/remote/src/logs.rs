@@ -108,7 +108,7 @@ fn log(line: &[u8], mut dropped: usize, source: Source, pid: u32, tail: &Tail) {
     dropped += line.len() - kept;
     let mut text = String::from_utf8_lossy(&line[..kept]).into_owned();
     if dropped > 0 {
-        text.push_str(&format!("… and {dropped} bytes more"));
+        text = format!("{text}… and {dropped} bytes more");
     }
     tail.keep(&text);
     info!(executor.pid = pid, stream = source, "{text}");
@@ -169,8 +169,8 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_last_lines_are_kept() {
-        let output: String = (0..100).map(|number| format!("{number}\n")).collect();
-        let kept = kept(output.as_bytes()).await;
+        let output: Vec<_> = (0..100).map(|number| number.to_string()).collect();
+        let kept = kept(output.join("\n").as_bytes()).await;
         assert_eq!(kept.len(), KEPT);
         assert_eq!(kept.last().unwrap(), "99");
     }

@@ -139,7 +139,7 @@ impl Member {
     }
 
     async fn ping(&self) -> Result<Health, CallError> {
-        let nothing = std::collections::BTreeMap::<String, ()>::new();
+        let nothing = serde_json::json!({});
         let mut call = self.process.open("ping", &nothing, None)?;
         call.reply().await
     }
