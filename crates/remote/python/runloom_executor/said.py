@@ -30,8 +30,11 @@ class Listener(BaseCallbackHandler):
         self._no_speech: dict[int, Any] = {}
 
     def is_speech(self, metadata: dict[str, Any]) -> bool:
-        """Whether the text of a model call is speech. `metadata` is the very object its messages carry."""
-        return id(metadata) not in self._no_speech
+        """Whether the text of a model call is speech. `metadata` is the very object its messages carry.
+
+        `lc_source` is how LangChain marks calls of its own, such as a summary of the conversation.
+        """
+        return id(metadata) not in self._no_speech and "lc_source" not in metadata
 
     def on_chat_model_start(
         self,

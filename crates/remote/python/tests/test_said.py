@@ -52,6 +52,10 @@ def test_what_is_no_speech(message: Any) -> None:
     assert speech().of(message, ROOT) is None
 
 
+def test_a_summary_of_the_conversation_is_no_speech() -> None:
+    assert speech().of(AIMessageChunk("x", id="m"), {**ROOT, "lc_source": "summarization"}) is None
+
+
 def test_a_graph_without_a_conversation_says_nothing() -> None:
     said = Speech(None, frozenset())
     assert said.listener is None
