@@ -8,3 +8,4 @@ pub mod invariants;
 pub mod memory;
 pub mod model_check;
 pub mod services;
+pub mod speed;
