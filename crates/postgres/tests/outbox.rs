@@ -7,24 +7,18 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta};
+use common::scene::{a_run, accepted};
 use common::{Fresh, execute};
-use runloom_core::assistant::Assistant;
-use runloom_core::compose::{IfThreadMissing, NewRun};
-use runloom_core::database::{
-    CancelRequest, Outbox, Queue, Runs, Settlement, Submission, Threads, Transit,
-};
+use runloom_core::database::{CancelRequest, Outbox, Queue, Runs, Settlement, Threads, Transit};
 use runloom_core::ids::{AssistantId, ClaimId, RunId, ThreadId, WorkerId};
-use runloom_core::json::{Json, JsonMap};
+use runloom_core::json::JsonMap;
 use runloom_core::lease::{ClaimReply, Claimed};
 use runloom_core::lifecycle::{LifecycleEvent, Stage};
-use runloom_core::partial::PartialPolicy;
-use runloom_core::run::{CancelAction, MultitaskStrategy, RunError, RunKwargs};
+use runloom_core::run::{CancelAction, MultitaskStrategy, RunError};
 use runloom_core::search::CancelSelection;
 use runloom_core::thread::{IfExists, NewThread};
 use runloom_postgres::{Config, Postgres};
 use runloom_testkit::doubles::ManualClock;
-use serde_json::json;
 
 const LEASE: Duration = Duration::from_secs(10);
 
@@ -65,37 +59,8 @@ impl Scene {
     }
 
     async fn submit(&self, strategy: MultitaskStrategy) -> RunId {
-        let graph = "agent".into();
-        let new = NewRun {
-            id: RunId::new(),
-            thread_id: self.thread,
-            assistant: Assistant {
-                id: AssistantId::of_graph(&graph),
-                graph_id: graph,
-                config: JsonMap::new(),
-                context: JsonMap::new(),
-                created_at: DateTime::UNIX_EPOCH,
-                updated_at: DateTime::UNIX_EPOCH,
-                metadata: JsonMap::new(),
-                version: 1,
-                name: "agent".to_owned(),
-                description: None,
-            },
-            kwargs: RunKwargs {
-                input: Some(Json::from_value(&json!({}))),
-                ..RunKwargs::default()
-            },
-            metadata: JsonMap::new(),
-            multitask_strategy: strategy,
-            delay: TimeDelta::zero(),
-            if_thread_missing: IfThreadMissing::Reject,
-            policy: PartialPolicy::default(),
-            server_configurable: JsonMap::new(),
-        };
-        match self.db.submit_run(new).await.unwrap() {
-            Submission::Accepted(run, _) => run.id,
-            Submission::Rejected => panic!("the run was rejected"),
-        }
+        let run = accepted(&self.db, a_run(self.thread, strategy)).await;
+        run.id
     }
 
     async fn enqueue(&self) -> RunId {
