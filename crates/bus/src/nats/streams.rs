@@ -1,5 +1,6 @@
 //! The streams and the consumer: made when they are missing, or only looked at.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,15 @@ pub(super) struct Check {
     pub(super) broken: Vec<String>,
     /// It works, but is not as it should be.
     pub(super) odd: Vec<String>,
+}
+
+impl Check {
+    /// Notes that one setting is odd, if it is.
+    fn compare<T: PartialEq + Debug>(&mut self, what: &str, found: &T, want: &T) {
+        if found != want {
+            self.odd.push(format!("{what} is {found:?}, not {want:?}"));
+        }
+    }
 }
 
 /// Keeps streams and consumer there.
@@ -369,7 +379,7 @@ fn bytes(count: u64) -> i64 {
 }
 
 fn compare_streams(want: &Config, found: &Config) -> Check {
-    let (mut broken, mut odd) = (Vec::new(), Vec::new());
+    let mut broken = Vec::new();
     if want.subjects != found.subjects {
         broken.push(format!(
             "subjects are {:?}, not {:?}",
@@ -393,41 +403,25 @@ fn compare_streams(want: &Config, found: &Config) -> Check {
             want.metadata[SHARDS]
         ));
     }
-    let mut differs = |what, found: String, want: String| {
-        if found != want {
-            odd.push(format!("{what} is {found}, not {want}"));
-        }
-    };
-    differs(
-        "storage",
-        format!("{:?}", found.storage),
-        format!("{:?}", want.storage),
-    );
-    differs(
-        "the number of replicas",
-        found.num_replicas.to_string(),
-        want.num_replicas.to_string(),
-    );
-    differs(
-        "max_age",
-        format!("{:?}", found.max_age),
-        format!("{:?}", want.max_age),
-    );
-    differs(
-        "max_bytes",
-        found.max_bytes.to_string(),
-        want.max_bytes.to_string(),
-    );
-    differs(
-        "max_msgs_per_subject",
-        found.max_messages_per_subject.to_string(),
-        want.max_messages_per_subject.to_string(),
-    );
-    Check {
+    let mut check = Check {
         name: format!("stream {}", want.name),
         broken,
-        odd,
-    }
+        odd: Vec::new(),
+    };
+    check.compare("storage", &found.storage, &want.storage);
+    check.compare(
+        "the number of replicas",
+        &found.num_replicas,
+        &want.num_replicas,
+    );
+    check.compare("max_age", &found.max_age, &want.max_age);
+    check.compare("max_bytes", &found.max_bytes, &want.max_bytes);
+    check.compare(
+        "max_msgs_per_subject",
+        &found.max_messages_per_subject,
+        &want.max_messages_per_subject,
+    );
+    check
 }
 
 fn compare_consumers(want: &pull::Config, found: &jetstream::consumer::Config, check: &mut Check) {
@@ -445,29 +439,12 @@ fn compare_consumers(want: &pull::Config, found: &jetstream::consumer::Config, c
     if found.deliver_subject.is_some() {
         check.broken.push("it is a push consumer".to_owned());
     }
-    let mut differs = |what, found: String, want: String| {
-        if found != want {
-            check.odd.push(format!("{what} is {found}, not {want}"));
-        }
-    };
-    differs(
-        "ack_wait",
-        format!("{:?}", found.ack_wait),
-        format!("{:?}", want.ack_wait),
-    );
-    differs(
-        "max_deliver",
-        found.max_deliver.to_string(),
-        want.max_deliver.to_string(),
-    );
-    differs(
+    check.compare("ack_wait", &found.ack_wait, &want.ack_wait);
+    check.compare("max_deliver", &found.max_deliver, &want.max_deliver);
+    check.compare(
         "max_ack_pending",
-        found.max_ack_pending.to_string(),
-        want.max_ack_pending.to_string(),
+        &found.max_ack_pending,
+        &want.max_ack_pending,
     );
-    differs(
-        "max_waiting",
-        found.max_waiting.to_string(),
-        want.max_waiting.to_string(),
-    );
+    check.compare("max_waiting", &found.max_waiting, &want.max_waiting);
 }
