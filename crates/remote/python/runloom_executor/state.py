@@ -23,8 +23,22 @@ async def state(graphs: Graphs, line: Line, body: dict[str, Any]) -> bytes | Non
         body["graph_id"], access=READ, config=config, checkpointer=saver, store=HostStore(line)
     )
     async with opened as graph:
-        snapshot = await graph.aget_state(config, subgraphs=bool(body.get("subgraphs")))
+        snapshot = await _snapshot(graph, saver, config, bool(body.get("subgraphs")))
         return encode.dumps(state_of(snapshot)) if is_stored(snapshot) else None
+
+
+async def _snapshot(
+    graph: Pregel, saver: HostSaver, config: Any, subgraphs: bool
+) -> StateSnapshot:
+    """A state, even if what the step under way wrote cannot be applied: then as it was before that."""
+    try:
+        return await graph.aget_state(config, subgraphs=subgraphs)
+    except Exception:
+        # An input that no reducer takes fails its run, and would else make the thread unreadable.
+        found = await saver.aget_tuple(config)
+        if found is None or "checkpoint_id" in config["configurable"]:
+            raise
+        return await graph.aget_state(found.config, subgraphs=subgraphs)
 
 
 async def history(graphs: Graphs, line: Line, body: dict[str, Any]) -> list[bytes]:
