@@ -256,6 +256,28 @@ async fn an_interrupt_outlives_the_worker_that_was_to_obey() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_said_by_an_attempt_that_lost_its_lease_is_not_kept() {
+    let bench = Bench::new();
+    let gate = Gate::new();
+    let say = Step::Say {
+        message_id: "m",
+        text: "half an",
+    };
+    let worker = bench.scripted([answer("so far"), say, Step::PassDeaf(gate.clone())]);
+    let thread = ThreadId::new();
+    let id = bench.enqueue(thread, "a").await;
+    gate.reached(1).await;
+    // Its lease runs out before the code is left behind. Renewals alone are lost, so its settlement is
+    // accepted all the same; but what it says may answer what was never stored.
+    worker.link.plan("renew", vec![Fault::Refuse; 28]);
+    bench.cancel(thread, id, CancelAction::Interrupt).await;
+    let run = bench.ended(id).await;
+    assert_eq!((run.status, run.attempt), (RunStatus::Interrupted, 1));
+    let expected = lines([("human", "a"), ("ai", "so far")]);
+    assert_eq!(bench.talk(thread).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_that_ran_out_locally_claims_nothing_until_it_is_renewed() {
     let bench = Bench::new();
     let gate = Gate::new();
