@@ -10,10 +10,13 @@ use uuid::Uuid;
 use super::Stopped;
 
 /// Their messages, in the order of the tasks, without those that the checkpoint itself has already.
-/// `before`, which is what readers see, may show them as well.
+/// `before`, which is what readers see, may show them as well, so where the checkpoint does not say what
+/// it has (nothing yet, or only differences), all of them are kept: by their ids they come only once.
 pub(super) fn messages(stopped: &Stopped<'_>, before: &[Value]) -> Vec<Value> {
     let mut kept = Vec::new();
-    let mut merged = checkpointed(stopped).unwrap_or_else(|| before.to_vec());
+    let known = checkpointed(stopped);
+    let has_it = |merged: &[Value], message: &Value| known.is_some() && merged.contains(message);
+    let mut merged = known.clone().unwrap_or_else(|| before.to_vec());
     let writes = stopped.stored.map(|stored| stored.writes.as_slice());
     let own = |write: &&PendingWrite| {
         write.index >= 0
@@ -30,7 +33,7 @@ pub(super) fn messages(stopped: &Stopped<'_>, before: &[Value]) -> Vec<Value> {
         };
         let new = update
             .into_iter()
-            .filter(|message| !merged.contains(message));
+            .filter(|message| !has_it(&merged, message));
         kept.extend(new);
         merged = after;
     }

@@ -361,6 +361,17 @@ fn writes_that_cannot_be_read_or_are_no_results_are_left_alone() {
     assert_eq!(written(&case.residue()).len(), 1);
 }
 
+#[test]
+fn a_result_that_readers_see_already_is_kept_if_the_checkpoint_has_no_messages_yet() {
+    let answer = json!({"role": "ai", "content": "left", "id": "l"});
+    let residue = Case::new(json!([answer]))
+        .wrote("t1", "json", &answer)
+        .residue();
+    assert_eq!(ids(&written(&residue)), ["l"]);
+    let values: JsonMap = residue.head.values.parse().unwrap();
+    assert_eq!(ids(values["messages"].as_array().unwrap()), ["l"]);
+}
+
 /// What Python stores of `[AIMessage("hello", id="a", tool_calls=[…])]`.
 fn stored_by_python() -> Blob {
     const HEX: &str = "\

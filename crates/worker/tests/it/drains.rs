@@ -1,16 +1,20 @@
 //! Workers that shut down, and runs that take too long.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
+use runloom_core::executor::{Ended, Executor, Outcome};
 use runloom_core::ids::ThreadId;
-use runloom_core::run::{CancelAction, MultitaskStrategy, RunStatus};
+use runloom_core::run::{CancelAction, MAX_ATTEMPTS, MultitaskStrategy, RunStatus};
 use runloom_core::thread::ThreadStatus;
 use runloom_testkit::doubles::{Gate, Step};
 use runloom_testkit::history::History;
 use runloom_worker::Config;
 use tokio::time::Instant;
 
+use crate::odd::Odd;
 use crate::support::{Bench, answer, assert_no_overlap, lines};
 
 #[tokio::test(start_paused = true)]
@@ -44,6 +48,37 @@ async fn a_worker_that_shuts_down_hands_its_runs_back_between_supersteps() {
     );
     assert_no_overlap(&history);
     let expected = lines([("human", "a"), ("ai", "one"), ("ai", "two")]);
+    assert_eq!(bench.talk(thread).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_process_had_to_end_goes_on_at_once_and_loses_no_attempt() {
+    let bench = Bench::new();
+    let evicted = Arc::new(AtomicU32::new(0));
+    let counted = evicted.clone();
+    let executor = Odd::new(bench.script([answer("ok")]), move |inner, attempt, host| {
+        // More often than a run may be tried.
+        let evict = counted.fetch_add(1, Ordering::Relaxed) < 2 * MAX_ATTEMPTS;
+        async move {
+            if evict {
+                let ended = Ended::Evicted;
+                return Outcome { ended, head: None };
+            }
+            inner.execute(attempt, host).await
+        }
+        .boxed()
+    });
+    let _worker = bench.worker(executor);
+    let thread = ThreadId::new();
+    let begun = Instant::now();
+    let id = bench.enqueue(thread, "a").await;
+    assert_eq!(bench.ended(id).await.status, RunStatus::Success);
+    assert_eq!(evicted.load(Ordering::Relaxed), 2 * MAX_ATTEMPTS + 1);
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "nothing had to be waited for"
+    );
+    let expected = lines([("human", "a"), ("ai", "ok")]);
     assert_eq!(bench.talk(thread).await, expected);
 }
 

@@ -154,6 +154,8 @@ linked!(Checkpoints {
     ) -> ();
     checkpoint(thread: ThreadId, ns: &str, id: Option<&CheckpointId>) -> Option<CheckpointTuple>;
     checkpoints(thread: ThreadId, query: CheckpointQuery) -> Vec<CheckpointTuple>;
+    delete_checkpoints(thread: ThreadId, runs: &[RunId]) -> ();
+    prune_checkpoints(thread: ThreadId) -> ();
 });
 
 linked!(Assistants {
