@@ -14,7 +14,7 @@ import traceback
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, AsyncIterator
+from typing import Any, AsyncIterator, Iterator
 
 from langgraph.graph.message import add_messages
 from langgraph.pregel import Pregel
@@ -40,7 +40,7 @@ class GraphFacts:
     messages_channel: str | None = None
     """The channel whose reducer merges chat messages by id."""
     shared_subgraph_nodes: frozenset[str] = frozenset()
-    """Nodes that are a compiled graph which shares that channel."""
+    """Nodes that are a compiled graph which shares that channel; those below one as `outer|inner`."""
     factory: bool = False
     error: dict[str, Any] | None = None
     """`{type, message, traceback}` if it did not load."""
@@ -206,14 +206,15 @@ def _compiled(found: Any) -> Pregel | None:
 
 def _examined(facts: GraphFacts, graph: Pregel) -> GraphFacts:
     channel = next((name for name, channel in graph.channels.items() if _merges_messages(channel)), None)
-    shared = frozenset(
-        name
-        for name, node in graph.nodes.items()
-        if isinstance(node.bound, Pregel)
-        and channel is not None
-        and _merges_messages(node.bound.channels.get(channel))
-    )
+    shared = frozenset(_shared_below(graph, channel)) if channel is not None else frozenset()
     return replace(facts, messages_channel=channel, shared_subgraph_nodes=shared)
+
+
+def _shared_below(graph: Pregel, channel: str, above: str = "") -> Iterator[str]:
+    for name, node in graph.nodes.items():
+        if isinstance(node.bound, Pregel) and _merges_messages(node.bound.channels.get(channel)):
+            yield above + name
+            yield from _shared_below(node.bound, channel, f"{above}{name}|")
 
 
 def _merges_messages(channel: Any) -> bool:

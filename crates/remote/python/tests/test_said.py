@@ -14,6 +14,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 
 from runloom_executor.events import EventMapper
+from runloom_executor.graphs import GraphFacts, _examined
 from runloom_executor.said import Speech, speaker_in, text_of
 
 ROOT = {"langgraph_checkpoint_ns": "model:task-1", "langgraph_node": "model"}
@@ -197,6 +198,20 @@ async def test_what_a_tool_hears_is_not_said(inner: Any, form: str) -> None:
     texts, state = await heard(graph, form, shared=frozenset({"tools"}))
     assert sorted(texts.values()) == ["Hello dear reader", "Let me"]
     assert {id for _, id in texts} == set(state)
+
+
+async def test_a_subgraph_of_a_subgraph_speaks_for_the_root_graphs_node() -> None:
+    inner = StateGraph(MessagesState)
+    inner.add_node("inner", chat(Speaker(words=["one", " two"])))
+    inner.add_edge(START, "inner")
+    graph = StateGraph(MessagesState)
+    graph.add_node("outer", inner.compile())
+    graph.add_edge(START, "outer")
+    facts = _examined(GraphFacts("graph"), graph.compile())
+    assert facts.shared_subgraph_nodes == {"outer", "outer|inner"}
+    texts, state = await heard(graph, "messages-tuple", shared=facts.shared_subgraph_nodes)
+    assert texts == {("outer", id): "one two" for id in state}
+    assert (await heard(graph, "messages-tuple", shared=frozenset({"outer"})))[0] == {}
 
 
 @pytest.mark.parametrize("form", FORMS)
