@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::Overrides;
 use super::error::{InterpreterError, Level, Notice};
 use super::paths::absolute;
+use super::surroundings::Surroundings;
 
 /// The oldest version whose tasks carry their context, which graphs rely on.
 pub(super) const OLDEST: &str = "3.11";
@@ -92,7 +93,7 @@ impl Interpreter {
             return Err(InterpreterError::None { root });
         };
         let tried = format!("{} ({found})", path.display());
-        let answer = match ask(&path, root).await {
+        let answer = match ask(&path, root, &overrides.surroundings).await {
             Ok(answer) => answer,
             Err(why) => return Err(InterpreterError::Unusable { tried, why }),
         };
@@ -205,8 +206,14 @@ fn install(root: &Path, path: &Path, found: Found) -> String {
     {
         return format!("uv sync --project {}", folder.display());
     }
+    let venv = path.parent().and_then(Path::parent);
+    let made_by = venv.and_then(|venv| std::fs::read_to_string(venv.join("pyvenv.cfg")).ok());
+    let is_made_by_uv =
+        made_by.is_some_and(|text| text.lines().any(|line| line.starts_with("uv =")));
     let (path, root) = (path.display(), root.display());
     match found {
+        // It has no pip of its own.
+        _ if is_made_by_uv => format!("uv pip install --python {path} langgraph"),
         // One that the whole machine shares is better left alone.
         Found::Path => format!(
             "{path} -m venv {root}/.venv && {root}/.venv/bin/python -m pip install langgraph"
@@ -217,8 +224,14 @@ fn install(root: &Path, path: &Path, found: Found) -> String {
     }
 }
 
-async fn ask(path: &Path, root: &Path) -> Result<Answer, String> {
+async fn ask(path: &Path, root: &Path, around: &Surroundings) -> Result<Answer, String> {
     let mut command = Command::new(path);
+    // What is ours, such as the password of the database, is none of its business.
+    for name in &around.names {
+        if name.as_encoded_bytes().starts_with(b"RUNLOOM_") {
+            command.env_remove(name);
+        }
+    }
     command
         .args(["-c", QUESTION])
         .current_dir(root)

@@ -110,6 +110,7 @@ const HTTP: Keys = &[
     ("disable_runs", Unsupported("all routes are served")),
     ("disable_store", Unsupported("all routes are served")),
     ("disable_threads", Unsupported("all routes are served")),
+    ("middleware", Unsupported("own middleware is not run yet")),
     (
         "mount_prefix",
         Unsupported("routes are served without a prefix"),

@@ -367,6 +367,9 @@ async fn an_interpreter_that_cannot_run_graphs_is_named_with_what_to_do() {
          install with: {python} -m pip install langgraph"
     );
     assert_eq!(error, expected);
+    site.file(".venv/pyvenv.cfg", "home = /usr\nuv = 0.9.2\n");
+    let install = format!("install with: uv pip install --python {python} langgraph");
+    assert!(site.error(&file).await.ends_with(&install));
     site.file("uv.lock", "");
     assert!(
         site.error(&file)
