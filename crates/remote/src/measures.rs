@@ -68,7 +68,7 @@ pub(crate) fn failed_to_start() {
     counter!(FAILED_STARTS).increment(1);
 }
 
-/// A process ended: `kill`, `died`, `leak`, `memory`, `reload` or `shutdown`.
+/// A process ended: `kill`, `died`, `leak`, `memory`, `silence`, `reload` or `shutdown`.
 pub(crate) fn ended(reason: &'static str) {
     counter!(ENDS, "reason" => reason).increment(1);
 }

@@ -166,6 +166,8 @@ def run(call, body):
     elif graph == "leak":
         health["leaked_threads"] = 1
         ended(call, leaked_threads=1)
+    elif graph == "freeze":
+        os.kill(os.getpid(), signal.SIGSTOP)
     elif graph == "grow":
         health["rss_bytes"] = 10**12
         ended(call)

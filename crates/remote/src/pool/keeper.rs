@@ -29,7 +29,7 @@ pub(super) struct Replacement {
 
 /// Keeps the processes of a pool.
 pub(super) struct Keeper {
-    config: PoolConfig,
+    config: Arc<PoolConfig>,
     launch: Arc<Launch>,
     /// Counts reloads: processes of an older one hold older code.
     generation: u64,
@@ -58,7 +58,7 @@ impl Keeper {
         manifest: watch::Sender<Arc<Manifest>>,
     ) -> Self {
         Self {
-            config,
+            config: Arc::new(config),
             launch: Arc::new(launch),
             generation: 0,
             rooms,
@@ -79,9 +79,9 @@ impl Keeper {
         self.next_member += 1;
         let member = Arc::new(Member::new(self.next_member, self.generation, process));
         let watched = Arc::clone(&member);
-        let limit = self.config.memory_limit;
+        let config = Arc::clone(&self.config);
         self.pings
-            .spawn(watched.watch(Arc::clone(&self.rooms), limit));
+            .spawn(watched.watch(Arc::clone(&self.rooms), config));
         self.followed
             .spawn(follow(Arc::clone(&member), Arc::clone(&self.rooms)));
         self.rooms.join(member);

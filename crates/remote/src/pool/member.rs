@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
+use super::PoolConfig;
 use super::rooms::Rooms;
 use crate::measures;
 use crate::peer::CallError;
@@ -16,9 +17,6 @@ use crate::protocol::Health;
 
 /// How often a process is asked how it is.
 const PING: Duration = Duration::from_secs(1);
-
-/// How long the answer may take before that is worth a line in the log.
-const SILENCE: Duration = Duration::from_secs(10);
 
 /// One process of a pool.
 pub(super) struct Member {
@@ -111,28 +109,19 @@ impl Member {
     }
 
     /// Asks the process how it is until it is gone, and retires it where that is no good.
-    pub(super) async fn watch(self: Arc<Self>, rooms: Arc<Rooms>, memory_limit: Option<u64>) {
+    pub(super) async fn watch(self: Arc<Self>, rooms: Arc<Rooms>, config: Arc<PoolConfig>) {
         let mut ticks = interval(PING);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut silent = false;
         loop {
             ticks.tick().await;
-            match timeout(SILENCE, self.ping()).await {
-                Ok(Ok(health)) => {
-                    silent = false;
-                    self.examine(&health, &rooms, memory_limit);
-                }
+            match timeout(config.silence, self.ping()).await {
+                Ok(Ok(health)) => self.examine(&health, &rooms, config.memory_limit),
                 Ok(Err(CallError::Gone)) => return,
                 Ok(Err(error)) => warn!(%error, "an executor cannot say how it is"),
-                Err(_) if silent => {}
+                // Its runs may still come to an end, or be stopped with all means. New ones would not start.
                 Err(_) => {
-                    silent = true;
-                    let pid = self.process.pid();
-                    let seconds = SILENCE.as_secs();
-                    warn!(
-                        executor.pid = pid,
-                        "an executor has not answered for {seconds} s"
-                    );
+                    self.retires_for("silence");
+                    rooms.retire(self.id);
                 }
             }
         }

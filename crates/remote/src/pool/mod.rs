@@ -36,6 +36,9 @@ pub struct PoolConfig {
     pub memory_limit: Option<u64>,
     /// Whether one more process is kept that has loaded everything and waits.
     pub spare: bool,
+    /// A process that has not said how it is for as long as this is replaced: something in it keeps
+    /// everything else from being executed.
+    pub silence: Duration,
     /// How long a question waits for a process that can answer.
     pub question_wait: Duration,
 }
@@ -47,6 +50,7 @@ impl Default for PoolConfig {
             max_runs: 64,
             memory_limit: None,
             spare: true,
+            silence: Duration::from_secs(30),
             question_wait: Duration::from_secs(15),
         }
     }

@@ -6,4 +6,5 @@ mod outlive;
 mod pool;
 mod process;
 mod start;
+mod storm;
 mod support;

@@ -1,6 +1,7 @@
 //! Processes are shared, replaced and brought up to date.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use runloom_remote::peer::Heard;
 use runloom_remote::pool::{Closed, Loss, Place, Pool, PoolConfig};
@@ -173,6 +174,22 @@ async fn a_process_that_uses_too_much_memory_is_replaced() {
     let next = place(&pool).await;
     assert_ne!(pid(&first), pid(&next));
     assert_eq!(values(&mut first.run("echo", json!(1))).await, 1);
+}
+
+#[tokio::test]
+async fn a_process_that_does_not_answer_gets_no_more_runs_and_can_be_killed() {
+    let config = PoolConfig {
+        silence: Duration::from_secs(1),
+        ..one()
+    };
+    let pool = pool(config).await;
+    let frozen = place(&pool).await;
+    drop(frozen.run("freeze", json!(null)));
+    until(|| pool.census().retiring == 1).await;
+    let next = place(&pool).await;
+    assert_eq!(values(&mut next.run("echo", json!(1))).await, 1);
+    frozen.kill();
+    assert_eq!(soon(frozen.lost()).await, Loss::Killed);
 }
 
 fn newer(start: &str) -> Launch {
