@@ -166,3 +166,96 @@ fn runtime() -> anyhow::Result<Runtime> {
         .build()
         .context("cannot start the runtime of the graphs")
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use runloom_core::partial::Partial;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::cli::{Cli, Command, Dev};
+
+    const ANSWER: &str = r#"echo '{"python": "3.12.1", "packages": {"langgraph": "1.2.22",
+        "langchain-core": "1", "orjson": "3", "ormsgpack": "1"}}' | tr -d '\n'"#;
+
+    /// A folder with a project whose graph is called `name`, and a stand-in for its Python.
+    fn project(name: &str) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let file = serde_json::json!({
+            "graphs": {name: "./graphs.py:graph"},
+            "auth": {"path": "./auth.py:auth"},
+            "interrupt": {"partial": "off"},
+        });
+        std::fs::write(path("langgraph.json"), file.to_string()).unwrap();
+        std::fs::write(path("graphs.py"), "").unwrap();
+        std::fs::write(path("answer"), ANSWER).unwrap();
+        let stand_in =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../remote/tests/fixtures/python");
+        std::os::unix::fs::symlink(stand_in, path("python")).unwrap();
+        folder
+    }
+
+    fn dev(folder: &TempDir, more: &[&str]) -> Dev {
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (config, python) = (path("langgraph.json"), path("python"));
+        let args = ["runloom", "dev", "--config", &config, "--python", &python];
+        let args = args.iter().chain(more);
+        let Command::Dev(dev) = Cli::try_parse_from(args).unwrap().command else {
+            panic!("not dev");
+        };
+        *dev
+    }
+
+    async fn graphs(dev: &Dev) -> anyhow::Result<Graphs> {
+        let own = Own {
+            graphs: Vec::new(),
+            demo: true,
+        };
+        Graphs::new(own, &dev.graphs).await
+    }
+
+    #[tokio::test]
+    async fn a_project_takes_the_place_of_the_demo_agent_and_missing_protection_is_shown() {
+        let folder = project("agent");
+        let dev = dev(&folder, &["--allow-unsupported"]);
+        let graphs = graphs(&dev).await.unwrap();
+        assert!(graphs.own.is_empty());
+        let about = graphs.about();
+        let text = |label| {
+            about
+                .iter()
+                .find(|(name, _)| *name == label)
+                .unwrap()
+                .1
+                .as_str()
+        };
+        assert!(
+            text("project").ends_with("(in place of the demo agent, which --demo serves as well)")
+        );
+        assert!(text("python").starts_with("3.12.1 with langgraph 1.2.22 ("));
+        assert!(text("DANGER").starts_with("auth: "));
+    }
+
+    #[tokio::test]
+    async fn two_graphs_of_one_name_are_refused() {
+        let folder = project("agent");
+        let dev = dev(&folder, &["--allow-unsupported", "--demo"]);
+        let error = graphs(&dev).await.err().unwrap().to_string();
+        assert!(
+            error.starts_with("the graph `agent` is both in "),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_a_project_says_of_stopped_runs_holds_for_its_graphs_alone() {
+        let folder = project("writer");
+        let dev = dev(&folder, &["--allow-unsupported", "--demo"]);
+        let graphs = graphs(&dev).await.unwrap();
+        let policies = graphs.policies(&dev.gateway.partial);
+        assert_eq!(policies.len(), 1);
+        assert_eq!(policies[&GraphId::from("writer")].partial, Partial::Off);
+    }
+}
