@@ -2,6 +2,7 @@
 
 use runloom_core::database::{Settlement, Transit};
 use runloom_core::json::{Json, JsonMap};
+use runloom_core::projection;
 use runloom_core::run::{Run, RunError};
 use runloom_core::state::Head;
 use serde_json::Value;
@@ -74,17 +75,12 @@ impl Ends<'_> {
             Some(head) => head,
             None => match stored::head(self.worker, self.run).await {
                 Some(head) => head,
-                None => {
-                    return Settlement {
-                        interrupted_output: residue::record(self.run, reason, &self.spoken),
-                        ..bare(transit)
-                    };
-                }
+                None => return self.stopped_unseen(transit, reason, channel).await,
             },
         };
         let thread = self.run.thread_id;
         let tuple = match &head.checkpoint_id {
-            Some(id) => stored::checkpoint(self.worker, thread, id).await,
+            Some(id) => stored::checkpoint(self.worker, thread, Some(id)).await,
             None => None,
         };
         let left_before = tuple
@@ -106,6 +102,42 @@ impl Ends<'_> {
         Settlement {
             output: Some(output(&residue.head, false)),
             head: Some(residue.head),
+            residue: residue.writes,
+            interrupted_output: residue.said,
+            ..bare(transit)
+        }
+    }
+
+    /// Nobody can say now where the graph stands, so what the thread shows stays as it was. What the run
+    /// had said is kept all the same, beside the latest checkpoint, unless that cannot be read either.
+    async fn stopped_unseen(
+        &self,
+        transit: Transit,
+        reason: Reason,
+        channel: Option<&str>,
+    ) -> Settlement {
+        let thread = self.run.thread_id;
+        let Some(tuple) = stored::checkpoint(self.worker, thread, None).await else {
+            return Settlement {
+                interrupted_output: residue::record(self.run, reason, &self.spoken),
+                ..bare(transit)
+            };
+        };
+        let residue = residue::of(Stopped {
+            run: self.run,
+            reason,
+            channel,
+            spoken: &self.spoken,
+            head: Head {
+                checkpoint_id: Some(tuple.checkpoint.id.clone()),
+                values: Json::from_value(&Value::Object(projection::values(&tuple))),
+                next: Vec::new(),
+                interrupts: JsonMap::new(),
+            },
+            stored: Some(&tuple),
+            exact: false,
+        });
+        Settlement {
             residue: residue.writes,
             interrupted_output: residue.said,
             ..bare(transit)

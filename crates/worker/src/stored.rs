@@ -84,14 +84,15 @@ pub(crate) async fn head(worker: &Incarnation, run: &Run) -> Option<Head> {
     Some(head_of(state.await?.unwrap_or_else(ThreadState::empty)))
 }
 
-/// The checkpoint `id` of the root graph; `None` if it is not there or cannot be read.
+/// The checkpoint `id` of the root graph, or the latest one; `None` if it is not there or cannot be
+/// read.
 pub(crate) async fn checkpoint(
     worker: &Incarnation,
     thread: ThreadId,
-    id: &CheckpointId,
+    id: Option<&CheckpointId>,
 ) -> Option<CheckpointTuple> {
     let database = &worker.ports.database;
-    read(worker, || database.checkpoint(thread, "", Some(id))).await?
+    read(worker, || database.checkpoint(thread, "", id)).await?
 }
 
 /// The run as it is now; `None` if it is gone or cannot be read.

@@ -1,6 +1,7 @@
 //! An executor that executes in a way of its own, and is a scripted one otherwise.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -22,6 +23,8 @@ pub(crate) type Execute = dyn Fn(Arc<ScriptedExecutor>, Attempt, Arc<dyn Host>) 
 pub(crate) struct Odd {
     inner: Arc<ScriptedExecutor>,
     execute: Box<Execute>,
+    /// Whether it answers questions.
+    answers: AtomicBool,
 }
 
 impl Odd {
@@ -35,7 +38,13 @@ impl Odd {
         Arc::new(Self {
             inner: Arc::new(inner),
             execute: Box::new(execute),
+            answers: AtomicBool::new(true),
         })
+    }
+
+    /// Answers no questions, or does again.
+    pub(crate) fn answer_questions(&self, answers: bool) {
+        self.answers.store(answers, Ordering::Relaxed);
     }
 }
 
@@ -55,6 +64,9 @@ impl Executor for Odd {
         query: StateQuery,
         reader: Arc<dyn CheckpointReader>,
     ) -> Result<Option<ThreadState>, ExecutorError> {
+        if !self.answers.load(Ordering::Relaxed) {
+            return Err(ExecutorError::Unavailable("nobody is there".to_owned()));
+        }
         self.inner.state(graph, query, reader).await
     }
 

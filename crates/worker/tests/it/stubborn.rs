@@ -4,9 +4,12 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use futures::FutureExt;
+use runloom_core::checkpoint::RESIDUE_PATH;
+use runloom_core::database::Checkpoints;
 use runloom_core::executor::{Emission, Ended, Executor, Host, HostError, Outcome, Work};
 use runloom_core::ids::ThreadId;
 use runloom_core::json::Json;
+use runloom_core::projection::to_json;
 use runloom_core::run::{CancelAction, MultitaskStrategy, RunStatus};
 use runloom_testkit::doubles::{Gate, Step};
 use runloom_worker::Config;
@@ -79,6 +82,43 @@ async fn code_that_ignores_the_stop_is_left_behind_and_what_it_said_is_kept() {
     assert!(history.executions()[0].ended.is_some(), "it was dropped");
     let expected = lines([("human", "a"), ("ai", "so far"), ("ai", "half an")]);
     assert_eq!(bench.talk(thread).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_said_is_kept_even_if_nobody_can_say_where_the_graph_stands() {
+    let bench = Bench::new();
+    let gate = Gate::new();
+    let say = Step::Say {
+        message_id: "m",
+        text: "half an",
+    };
+    let script = bench.script([answer("so far"), say, Step::PassDeaf(gate.clone())]);
+    let odd = Odd::new(script, |inner, attempt, host| {
+        async move { inner.execute(attempt, host).await }.boxed()
+    });
+    let _worker = bench.worker(odd.clone());
+    let thread = ThreadId::new();
+    let id = bench.enqueue(thread, "a").await;
+    gate.reached(1).await;
+    odd.answer_questions(false);
+    bench.cancel(thread, id, CancelAction::Interrupt).await;
+    let run = bench.ended(id).await;
+    assert_eq!(run.status, RunStatus::Interrupted);
+    let said = run.interrupted_output.unwrap().to_value();
+    assert_eq!(said[0]["content"], "half an");
+    let head = bench
+        .memory
+        .checkpoint(thread, "", None)
+        .await
+        .unwrap()
+        .unwrap();
+    let kept = head
+        .writes
+        .iter()
+        .filter(|write| write.task_path == RESIDUE_PATH);
+    let kept: Vec<_> = kept.map(|write| to_json(&write.blob).unwrap()).collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0][0]["content"], "half an");
 }
 
 #[tokio::test(start_paused = true)]
