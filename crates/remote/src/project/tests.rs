@@ -363,7 +363,8 @@ async fn an_interpreter_that_cannot_run_graphs_is_named_with_what_to_do() {
     site.venv(".venv", "3.12.1", r#"{"orjson": "3"}"#);
     let error = site.error(&file).await;
     let expected = format!(
-        "{python} (of the project's virtual environment) has no langgraph, no langchain-core, no ormsgpack\n  \
+        "{python} (of the project's virtual environment) has no langgraph, no langchain-core, \
+         no ormsgpack\n  \
          install with: {python} -m pip install langgraph"
     );
     assert_eq!(error, expected);
