@@ -6,6 +6,7 @@
 )]
 
 mod questions;
+mod reloads;
 mod runs;
 mod stops;
 mod support;

@@ -52,10 +52,16 @@ impl Gate {
 
 /// The project beside these tests.
 pub(crate) async fn project() -> Arc<Project> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/executor/agents");
-    let python = python();
+    project_in(&beside()).await
+}
+
+/// A project in a folder, which the interpreter of the project beside these tests runs.
+pub(crate) async fn project_in(folder: &Path) -> Arc<Project> {
+    let own = beside();
+    let venv = own.ancestors().map(|folder| folder.join(".venv"));
+    let venv = venv.into_iter().find(|venv| venv.is_dir());
     let overrides = Overrides {
-        python,
+        python: python().or(venv),
         ..Overrides::default()
     };
     let read = Project::read(&folder.join("langgraph.json"), &overrides).await;
@@ -63,6 +69,10 @@ pub(crate) async fn project() -> Arc<Project> {
         panic!("{error}\nThese tests need a Python with langgraph: see tests/clients/README.md")
     });
     Arc::new(project)
+}
+
+fn beside() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/executor/agents")
 }
 
 fn python() -> Option<PathBuf> {
