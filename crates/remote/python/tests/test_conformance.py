@@ -93,9 +93,11 @@ async def test_in_memory() -> None:
     await check(Opened, "memory")
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.skipif("RUNLOOM_CONFORMANCE_FD" not in os.environ, reason="started by the worker's own tests")
 async def test_on_a_database() -> None:
-    """The other end of the socket is a real database. It says which thread a call is for with `open`."""
+    """The other end of the socket is a real database, which is told with `open` which thread a call is for;
+    call 0 is for what concerns several."""
 
     class Opened:
         async def __aenter__(self) -> BaseCheckpointSaver:
@@ -105,7 +107,8 @@ async def test_on_a_database() -> None:
             pass
 
         async def open(self, thread: str | None, *, write: bool = False, run: str | None = None) -> HostSaver:
-            call = await peer.ask("open", {"thread_id": thread, "write": write, "run_id": run})
+            asked = {"call": 0, "thread_id": thread, "write": write, "run_id": run}
+            call = 0 if thread is None else await peer.ask("open", asked)
             return HostSaver(Line(peer, call), thread or "")
 
     with socket.socket(fileno=os.dup(int(os.environ["RUNLOOM_CONFORMANCE_FD"]))) as sock:

@@ -36,7 +36,7 @@ async fn conforms(database: Arc<dyn Database>) {
     ours.set_nonblocking(true).unwrap();
     let peer = Arc::new(Peer::start(tokio::net::UnixStream::from_std(ours).unwrap()));
     let opener = Opener::new(database, &peer).await;
-    let _maintenance = peer.register(0, opener);
+    let _maintenance = peer.register(0, opener.clone());
     let theirs = OwnedFd::from(theirs);
     let mut pytest = Command::new(python());
     pytest
