@@ -118,10 +118,12 @@ class Control:
         if self._executor is None:
             self._fail(call, Unavailable("the graphs are not loaded yet"))
             return
+        credit = body.get("credit")
+        if not isinstance(credit, int):
+            self._fail(call, Invalid("credit is no number of bytes"))
+            return
         owner = CurrentRun(call, body.get("run_id"))
-        outbox = Outbox(
-            self._loop, lambda events: self._peer.item(call, "events", events), body.get("credit") or 0
-        )
+        outbox = Outbox(self._loop, lambda events: self._peer.item(call, "events", events), credit)
         self._active[call] = _Active(owner, outbox)
         self._graph_loop.call_soon_threadsafe(self._executor.run, owner, body, outbox)
 

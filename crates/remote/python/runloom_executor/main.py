@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import logging
 import os
 import platform
 import socket
@@ -39,7 +40,19 @@ def main() -> None:
     graphs = Graphs()
     graphs.load(hello)
     logs.capture_logging()
-    loop.run_until_complete(_serve(control, data_socket, call, hello, graphs))
+    serving = loop.create_task(_serve(control, data_socket, call, hello, graphs))
+    serving.add_done_callback(_broke)
+    while True:
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            # `sys.exit` in a node is the end of its run: asyncio leaves the loop, so go back into it.
+            continue
+
+
+def _broke(serving: asyncio.Task[None]) -> None:
+    logging.getLogger("runloom").critical("the executor cannot serve", exc_info=serving.exception())
+    parent.end()
 
 
 def _hello(control: Control) -> tuple[int, dict[str, Any]]:

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import inspect
 import logging
+import os
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any, AsyncGenerator, AsyncIterator, Callable
 
@@ -45,6 +46,15 @@ _MOST_POSTPONED = 100
 """How many turns of the loop a cancel may wait for a moment at which nothing is about to be written."""
 
 _KNOWN = frozenset(inspect.signature(Pregel.astream).parameters)
+_WRITERS = tuple(
+    os.path.join(*place)
+    for place in (
+        ("langgraph", "pregel", "_loop.py"),
+        ("langgraph", "pregel", "_executor.py"),
+        ("runloom_executor", "saver.py"),
+    )
+)
+
 _log = logging.getLogger("runloom")
 
 HAS_DRAIN = RunControl is not None and "control" in _KNOWN
@@ -106,12 +116,16 @@ class Run:
     def cancel_all(self) -> None:
         """Cancels whatever still goes on for the run, also what tidies up after the first cancel."""
         for task in list(self.owner.tasks):
-            task.cancel()
+            if not _is_writing(task):
+                task.cancel()
 
     async def see_through(self) -> dict[str, Any]:
         """Waits for the end of the work, until everything it wrote is acknowledged; the answer to `run`."""
         assert self._work is not None
         await asyncio.wait([self._work])
+        # A cancel that arrives while LangGraph waits for its checkpoints leaves them to themselves.
+        while writing := [task for task in list(self.owner.tasks) if _is_writing(task)]:
+            await asyncio.wait(writing)
         await self._line.settle()
         outcome, error = self._outcome()
         if outcome != "retry" and not self._line.fenced:
@@ -284,6 +298,12 @@ class Run:
             for task in list(self.owner.tasks)
             if task is not self._work and not task.done()
         )
+
+
+def _is_writing(task: asyncio.Task[Any]) -> bool:
+    """Whether a task is LangGraph's, on its way to store something: checkpoints wait there for those before."""
+    code = getattr(task.get_coro(), "cr_code", None)
+    return not task.done() and code is not None and code.co_filename.endswith(_WRITERS)
 
 
 def _comes_from(error: BaseException, kind: type[BaseException]) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 from langchain_core.runnables import RunnableConfig
+from langgraph import errors
 from langgraph.checkpoint import base
 from langgraph.checkpoint.base import WRITES_IDX_MAP, BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.serde.types import ERROR
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from . import encode
@@ -20,6 +23,8 @@ RESIDUE_PATH = "~residue"
 
 _WITHOUT_RESIDUE = "~without_residue"
 """Marks, in what is stored of a checkpoint, that the residue of its parent did not become part of it."""
+
+_CANCELS = (asyncio.CancelledError, getattr(errors, "NodeCancelledError", asyncio.CancelledError))
 
 _PAGE = 50
 """How many checkpoints are listed with one request."""
@@ -149,6 +154,10 @@ class HostSaver(BaseCheckpointSaver[str]):
         task_path: str = "",
     ) -> None:
         ns, checkpoint_id = self._place(config)
+        if any(channel == ERROR and isinstance(value, _CANCELS) for channel, value in writes):
+            # Cancelled after it wrote, but before it chose what comes next. LangGraph takes a task with output for
+            # finished, so a resume would never choose: without the output the task is executed again.
+            writes = [write for write in writes if write[0] in WRITES_IDX_MAP]
         rows = [
             [task_id, task_path, WRITES_IDX_MAP.get(channel, at), channel, *self.serde.dumps_typed(value)]
             for at, (channel, value) in enumerate(writes)

@@ -23,8 +23,11 @@ PATIENCE = 0.8
 """So many seconds after the grace period a run is called stuck: the worker kills the process soon after."""
 _PAUSE = 0.05
 
-_OWN_CODE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_OWN_FRAMES = 6
+_SHARED = frozenset(
+    os.path.join(os.path.dirname(os.path.abspath(__file__)), name)
+    for name in ("frames.py", "line.py", "logs.py", "outbox.py", "peer.py", "threads.py")
+)
+_FRAMES = 12
 
 
 class Pulse:
@@ -60,17 +63,17 @@ def install_signal() -> None:
 
 def _break_here(_signal: int, frame: FrameType | None) -> None:
     owner = current.run.get()
-    if owner is None or not owner.breaking or owner.over or _in_own_code(frame):
+    if owner is None or not owner.breaking or owner.over or _in_shared_code(frame):
         return
     raise asyncio.CancelledError("stop: the run occupied the loop")
 
 
-def _in_own_code(frame: FrameType | None) -> bool:
+def _in_shared_code(frame: FrameType | None) -> bool:
     # In the middle of a frame on a socket, or of a line of a log: what is written there belongs to all runs.
-    for _ in range(_OWN_FRAMES):
+    for _ in range(_FRAMES):
         if frame is None:
             return False
-        if frame.f_code.co_filename.startswith(_OWN_CODE):
+        if frame.f_code.co_filename in _SHARED:
             return True
         frame = frame.f_back
     return False

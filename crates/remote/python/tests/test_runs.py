@@ -14,7 +14,7 @@ from runloom_executor.errors import Unavailable
 
 GRAPHS = {
     name: f"./plain.py:{name}"
-    for name in ("two_steps", "asking", "failing", "contextual", "talking", "chatty", "printing")
+    for name in ("two_steps", "asking", "failing", "contextual", "talking", "chatty", "printing", "exiting")
 }
 
 
@@ -174,6 +174,13 @@ async def test_what_makes_no_sense_is_refused(worker: Worker) -> None:
         await worker.control.ask("no_such_method", {})
     with pytest.raises(Invalid):
         await worker.control.ask("run", {"run_id": "x"})
+
+
+async def test_an_exit_in_a_node_ends_its_run_and_no_other(worker: Worker) -> None:
+    neighbour = worker.run("asking", {"done": []})
+    end = await worker.run("exiting", {"done": []}).end()
+    assert (end["outcome"], end["error"]["type"]) == ("failed", "SystemExit")
+    assert (await neighbour.end())["outcome"] == "paused"
 
 
 async def test_ping_tells_how_the_process_is(worker: Worker) -> None:
