@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from langgraph.pregel import Pregel
 
@@ -19,17 +20,30 @@ _log = logging.getLogger("runloom")
 _KEYS = ("input_schema", "output_schema", "state_schema", "config_schema", "context_schema")
 
 
+# Answers, by graph and question. The code of a process does not change, and factories get no configuration here.
+_known: WeakKeyDictionary[Graphs, dict[tuple[str, ...], Any]] = WeakKeyDictionary()
+
+
 async def schemas(graphs: Graphs, line: Line, body: dict[str, Any]) -> bytes:
     """Answers `schemas`: five schemas as JSON, null where the graph declares none or it has no JSON form."""
-    async with graphs.open(body["graph_id"], access=DESCRIBE, config={"configurable": {}}) as graph:
-        return encode.dumps(schemas_of(graph))
+    known = _known.setdefault(graphs, {})
+    asked = ("schemas", body["graph_id"])
+    if asked not in known:
+        async with graphs.open(body["graph_id"], access=DESCRIBE, config={"configurable": {}}) as graph:
+            known[asked] = encode.dumps(schemas_of(graph))
+    return known[asked]
 
 
 async def subgraphs(graphs: Graphs, line: Line, body: dict[str, Any]) -> list[list[Any]]:
     """Answers `subgraphs`: `[namespace, schemas]` of the graphs in nodes, of all levels if `recurse`."""
-    async with graphs.open(body["graph_id"], access=DESCRIBE, config={"configurable": {}}) as graph:
-        inner = graph.aget_subgraphs(recurse=bool(body.get("recurse")))
-        return [[namespace, encode.dumps(schemas_of(each))] async for namespace, each in inner]
+    recurse = bool(body.get("recurse"))
+    known = _known.setdefault(graphs, {})
+    asked = ("subgraphs", body["graph_id"], str(recurse))
+    if asked not in known:
+        async with graphs.open(body["graph_id"], access=DESCRIBE, config={"configurable": {}}) as graph:
+            inner = graph.aget_subgraphs(recurse=recurse)
+            known[asked] = [[name, encode.dumps(schemas_of(each))] async for name, each in inner]
+    return known[asked]
 
 
 def schemas_of(graph: Any) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Questions about states, and changes of them, against what LangGraph's own checkpointer says."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import orjson
@@ -9,8 +7,11 @@ import pytest
 import pytest_asyncio
 from conversation import THREAD, Inner, Scene, answering, failing, nested, said
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
 from langgraph.types import Command
+from pydantic import BaseModel
 from shelf import Host
+from typing_extensions import TypedDict
 
 from runloom_executor.drawing import drawing
 from runloom_executor.errors import Invalid
@@ -22,9 +23,14 @@ pytestmark = pytest.mark.asyncio
 
 
 @pytest_asyncio.fixture
-async def scene() -> Any:
+async def host() -> Any:
     async with Host() as host:
-        yield Scene(host, answering=answering(), nested=nested(), failing=failing())
+        yield host
+
+
+@pytest.fixture
+def scene(host: Host) -> Scene:
+    return Scene(host, answering=answering(), nested=nested(), failing=failing())
 
 
 def hello(text: str = "hello", id: str = "h1") -> Any:
@@ -298,6 +304,38 @@ async def test_schemas(scene: Scene) -> None:
     ((namespace, inner),) = await scene.ask(subgraphs, "nested", recurse=True)
     assert namespace == "child"
     assert set(inner["state_schema"]["properties"]) == {"messages", "inside"}
+
+
+async def test_schemas_of_what_a_graph_declares(host: Host) -> None:
+    class Settings(BaseModel):
+        model: str = "small"
+
+    class Odd(TypedDict):
+        made: object
+        plain: int
+
+    graph = StateGraph(Odd, context_schema=Settings)
+    graph.add_node("node", lambda state: None)
+    graph.add_edge(START, "node")
+    scene = Scene(host, declared=graph)
+    found = await scene.ask(schemas, "declared")
+    assert found["context_schema"]["properties"]["model"]["default"] == "small"
+    assert set(found["config_schema"]["properties"]) == {"model"}
+    assert await scene.ask(schemas, "declared") == found
+
+
+async def test_a_schema_without_a_json_form_is_null(host: Host) -> None:
+    class Opaque:
+        pass
+
+    class Holding(TypedDict):
+        it: Opaque
+
+    graph = StateGraph(Holding)
+    graph.add_node("node", lambda state: None)
+    graph.add_edge(START, "node")
+    found = await Scene(host, opaque=graph).ask(schemas, "opaque")
+    assert found["input_schema"] is None
 
 
 async def test_a_resumed_interrupt(scene: Scene) -> None:
