@@ -37,7 +37,7 @@ test-python: build ## The same clients against graphs in Python, on one machine 
 
 python-stops: build ## Stop Python agents at seeded instants: make python-stops STOPS=1000, or SEED=7
 	RUNLOOM_STOPS=$(or $(STOPS),1000) RUNLOOM_STOP_SEED=$(or $(SEED),1) \
-		scripts/python-graphs.sh target/release/runloom --python -s -k random_stops
+		scripts/python-graphs.sh target/release/runloom --python -n 0 -s -k random_stops
 
 python-matrix: build ## Python graphs with the oldest, an older and the newest LangGraph
 	scripts/python-matrix.sh target/release/runloom
