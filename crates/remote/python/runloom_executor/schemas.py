@@ -20,7 +20,7 @@ _log = logging.getLogger("runloom")
 _KEYS = ("input_schema", "output_schema", "state_schema", "config_schema", "context_schema")
 
 
-# Answers, by graph and question. The code of a process does not change, and factories get no configuration here.
+# Answers, by graph and question: the code of a process does not change.
 _known: WeakKeyDictionary[Graphs, dict[tuple[str, ...], Any]] = WeakKeyDictionary()
 
 
