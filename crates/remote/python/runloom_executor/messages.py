@@ -22,6 +22,7 @@ class Pieces:
         self._metadata_json = b""
 
     def map(self, namespace: tuple[str, ...], message: Any, metadata: Any) -> list[Event]:
+        """The event of one message, or piece of one, from the graph at `namespace`."""
         # All pieces of a message carry the same object, mostly much larger than a piece.
         if metadata is not self._metadata:
             self._metadata, self._metadata_json = metadata, dumps(metadata)
@@ -36,9 +37,11 @@ class Accumulated:
 
     def __init__(self, speech: Speech) -> None:
         self._speech = speech
-        self._so_far: dict[str, BaseMessage] = {}
+        # None for those that came whole, which were told of and need not be kept.
+        self._so_far: dict[str, BaseMessageChunk | None] = {}
 
     def map(self, namespace: tuple[str, ...], message: Any, metadata: Any) -> list[Event]:
+        """The events of one message, or piece of one; `namespace` is of no interest."""
         if not isinstance(message, BaseMessage):
             return []  # an event of LangChain's newer protocol, which has no place in this form
         id = message.id or ""
@@ -47,11 +50,11 @@ class Accumulated:
             events.append(["messages/metadata", (), dumps({id: {"metadata": metadata}}), None])
         if isinstance(message, BaseMessageChunk):
             before = self._so_far.get(id)
-            whole = before + message if isinstance(before, BaseMessageChunk) else message
+            whole = message if before is None else before + message
+            self._so_far[id] = whole
             name, shown = "messages/partial", message_chunk_to_message(whole)
         else:
-            whole = shown = message
-            name = "messages/complete"
-        self._so_far[id] = whole
+            self._so_far.setdefault(id, None)
+            name, shown = "messages/complete", message
         events.append([name, (), dumps([shown]), self._speech.of(message, metadata)])
         return events
