@@ -7,6 +7,7 @@ mod checkpoints;
 mod claims;
 mod items;
 mod leases;
+mod pruning;
 mod rollback;
 mod runs;
 mod scene;
@@ -158,6 +159,8 @@ suite! {
         an_update_is_refused_while_a_run_is_in_flight
         an_update_is_refused_when_the_state_has_changed
         a_fork_is_the_latest_and_leaves_the_old_branch
+    }
+    pruning {
         checkpoints_of_runs_can_be_deleted
         history_can_be_pruned
         pruning_spares_what_values_are_rebuilt_from
