@@ -88,8 +88,11 @@ class HostSaver(BaseCheckpointSaver[str]):
         missing = set(channels)
         ns, checkpoint_id = self._place(config)
         child = await self._record(ns, checkpoint_id) if missing else None
+        ahead: dict[str, Any] = {}
+        walked = 0
         while child is not None and child.get("parent") and missing:
-            parent = await self._record(ns, child["parent"])
+            parent = await self._parent(child, ahead, walked)
+            walked += 1
             if parent is None:
                 break
             residue = _WITHOUT_RESIDUE not in self._load(child["head"])
@@ -229,6 +232,18 @@ class HostSaver(BaseCheckpointSaver[str]):
 
     async def _record(self, ns: str, checkpoint_id: str | None) -> Any:
         return await self.line.ask("get_checkpoint", {"ns": ns, "id": checkpoint_id})
+
+    async def _parent(self, child: Any, ahead: dict[str, Any], walked: int) -> Any:
+        """The parent of a record. It mostly is the checkpoint before, so on a long walk several of those
+        are fetched at once and kept in `ahead`."""
+        wanted = child["parent"]
+        if wanted not in ahead:
+            ahead.clear()
+            if walked >= 2:
+                body = {"ns": child["ns"], "metadata": b"{}", "before": child["id"]}
+                page = await self.line.ask("list_checkpoints", {**body, "limit": min(_PAGE, 2 * walked)})
+                ahead.update((record["id"], record) for record in page)
+        return ahead.get(wanted) or await self._record(child["ns"], wanted)
 
     async def _records(
         self,

@@ -205,6 +205,18 @@ async def test_values_that_are_rebuilt_from_writes(delta: Scene, durability: str
         assert said(await delta.ask(state, "delta")) == wanted
 
 
+async def test_a_long_walk_takes_few_requests(delta: Scene) -> None:
+    for number in range(30):
+        await delta.run("delta", hello(f"hi {number}", f"h{number}"))
+    asked = len(delta.host.asked)
+    line = delta.line()
+    saver = HostSaver(line, THREAD)
+    found = await saver.aget_delta_channel_history(config=AT_ROOT, channels=["unknown"])
+    assert found == {"unknown": {"writes": []}}
+    assert len(delta.host.shelf.checkpoints[THREAD]) == 90
+    assert len(delta.host.asked) - asked < 12
+
+
 @pytest.mark.parametrize("durability", ["sync", "exit"])
 async def test_residue_of_values_that_are_rebuilt(delta: Scene, durability: str) -> None:
     """What a resume left out does not come back, and what a new input built upon stays."""
