@@ -158,8 +158,8 @@ class HostSaver(BaseCheckpointSaver[str]):
     ) -> None:
         ns, checkpoint_id = self._place(config)
         if any(channel == ERROR and isinstance(value, _CANCELS) for channel, value in writes):
-            # Cancelled after it wrote, but before it chose what comes next. LangGraph takes a task with output for
-            # finished, so a resume would never choose: without the output the task is executed again.
+            # Cancelled after it wrote, but before it chose what comes next. LangGraph takes a task with output
+            # for finished, so a resume would never choose: without the output the task is executed again.
             writes = [write for write in writes if write[0] in WRITES_IDX_MAP]
         rows = [
             [task_id, task_path, WRITES_IDX_MAP.get(channel, at), channel, *self.serde.dumps_typed(value)]
