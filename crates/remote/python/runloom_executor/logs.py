@@ -18,7 +18,7 @@ import orjson
 from . import current
 
 LONGEST = 64 * 1024
-"""A line longer than this, in bytes, is delivered in pieces."""
+"""What is longer than this, in characters, is delivered in pieces: the worker takes lines of a limited size."""
 
 _write = threading.Lock()
 _captured: list[_Lines] = []
@@ -60,9 +60,8 @@ class _Lines(io.RawIOBase):
             self._emit(self._begun.pop(key), run_id)
 
     def _emit(self, line: bytes, run_id: str | None) -> None:
-        for at in range(0, len(line), LONGEST):
-            text = line[at : at + LONGEST].decode("utf-8", "replace")
-            emit(self._level, self._logger, run_id, text)
+        if line:
+            emit(self._level, self._logger, run_id, line.decode("utf-8", "replace"))
 
 
 class _Handler(logging.Handler):
@@ -76,14 +75,18 @@ class _Handler(logging.Handler):
 
 
 def emit(level: str, logger: str, run_id: str | None, message: str) -> None:
-    """Writes one line."""
-    said = {"level": level, "logger": logger, "run_id": run_id, "message": message}
-    try:
-        line = orjson.dumps({"runloom": said})
-    except TypeError:  # half of a surrogate pair
-        said["message"] = message.encode("utf-8", "replace").decode()
-        line = orjson.dumps({"runloom": said})
-    line += b"\n"
+    """Writes one record, a long message as several."""
+    for at in range(0, max(len(message), 1), LONGEST):
+        said = {"level": level, "logger": logger, "run_id": run_id, "message": message[at : at + LONGEST]}
+        try:
+            line = orjson.dumps({"runloom": said})
+        except TypeError:  # half of a surrogate pair
+            said["message"] = message[at : at + LONGEST].encode("utf-8", "replace").decode()
+            line = orjson.dumps({"runloom": said})
+        _write_line(line + b"\n")
+
+
+def _write_line(line: bytes) -> None:
     with _write:
         while line:
             try:
