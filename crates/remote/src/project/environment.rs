@@ -1,5 +1,7 @@
 //! Variables that a project brings: the key `env`, a map or a file.
 
+mod dialect;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -54,7 +56,7 @@ pub(super) fn read(
         }
         Some(Value::String(path)) => {
             let file = absolute(&root.join(path));
-            let variables = of_file(&file, findings).unwrap_or_else(|why| {
+            let variables = of_file(&file).unwrap_or_else(|why| {
                 findings.broken("env", why);
                 BTreeMap::new()
             });
@@ -82,7 +84,7 @@ fn text(value: &Value) -> Option<String> {
 }
 
 /// The variables of a file; the last of several with one name counts.
-fn of_file(file: &Path, findings: &mut Findings) -> Result<BTreeMap<String, String>, String> {
+fn of_file(file: &Path) -> Result<BTreeMap<String, String>, String> {
     let place = file.display();
     let content = std::fs::read_to_string(file).map_err(|error| {
         let mut example = file.as_os_str().to_os_string();
@@ -94,36 +96,19 @@ fn of_file(file: &Path, findings: &mut Findings) -> Result<BTreeMap<String, Stri
         };
         format!("cannot read {place}: {error}{hint}")
     })?;
-    for (index, _) in content
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| has_reference(line))
-    {
-        let why =
-            "stands for the variable named after it; put the value in single quotes if it does not";
-        findings.warn("env", format!("`$` in {place} at line {} {why}", index + 1));
-    }
+    let content = dialect::translated(&content);
     let pairs = dotenvy::from_read_iter(content.as_bytes());
     let pairs: Result<_, _> = pairs.collect();
     pairs.map_err(|error| match error {
         // The line itself may be a secret.
         dotenvy::Error::LineParse(line, _) => {
-            let number = content
-                .lines()
+            let lines = content.lines();
+            let number = lines
+                .into_iter()
                 .position(|other| other.contains(line.trim()));
             let number = number.map_or_else(String::new, |index| format!(" at line {}", index + 1));
-            format!("{place} cannot be understood{number}: values with spaces need quotes")
+            format!("{place} cannot be understood{number}")
         }
         error => format!("cannot read {place}: {error}"),
     })
-}
-
-/// Whether a line has a `$name`, which other readers of such files take literally.
-fn has_reference(line: &str) -> bool {
-    let value = line
-        .split_once('=')
-        .map_or("", |(_, value)| value.trim_start());
-    let is_literal = line.trim_start().starts_with('#') || value.starts_with('\'');
-    let mut rest = value.split('$').skip(1);
-    !is_literal && rest.any(|after| after.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
 }
