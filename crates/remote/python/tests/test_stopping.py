@@ -14,7 +14,7 @@ from runloom_executor.errors import Fenced
 
 NAMES = (
     "streaming tooling sync_node computing_thread blocking computing hopeless swallowing tidying untidy "
-    "converting draining releasing counting parallel slow_factory cancelled_factory walking"
+    "converting draining releasing counting parallel slow_factory cancelled_factory walking holding"
 )
 GRAPHS = {name: f"./stubborn.py:{name}" for name in NAMES.split()}
 
@@ -115,6 +115,17 @@ async def test_what_occupies_the_loop_is_broken_and_its_neighbour_says_the_same(
     assert not attempt.stuck.is_set()
     assert (await neighbour.end())["head"]["values"] == undisturbed["head"]["values"]
     assert neighbour.said("custom") == alone.said("custom")
+
+
+@both_ways
+async def test_the_signal_spares_a_neighbour_that_occupies_the_loop(worker: Worker, modes: list[str]) -> None:
+    attempt = worker.run("untidy", {"done": []})
+    await worker.line("never tidy")
+    neighbour = worker.run("holding", {"done": []}, stream_modes=modes)
+    await worker.line("holding the loop")
+    attempt.stop(grace_ms=0)
+    assert (await neighbour.end())["outcome"] == "success"
+    assert (await attempt.end())["outcome"] == "stopped"
 
 
 @both_ways
