@@ -195,3 +195,6 @@ impl Executor for RemoteExecutor {
         self.ask_subgraphs(graph, recurse).await
     }
 }
+
+#[cfg(test)]
+mod tests;
