@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use opener::Opener;
 
 /// How long all of it may take.
-const NEVER: Duration = Duration::from_secs(300);
+const NEVER: Duration = Duration::from_mins(5);
 
 /// The interpreter to test with: it has langgraph, pytest and langgraph-checkpoint-conformance.
 fn python() -> PathBuf {

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::host::Stored;
 
 /// Longer than any test.
-const LEASE: Duration = Duration::from_secs(3_600);
+const LEASE: Duration = Duration::from_hours(1);
 
 /// Answers call 0.
 pub(crate) struct Opener {
@@ -73,6 +73,7 @@ struct Prune {
     strategy: String,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn refusal(error: impl ToString) -> RemoteError {
     RemoteError::new(RemoteError::INVALID, error.to_string())
 }
