@@ -14,7 +14,7 @@ from runloom_executor.errors import Fenced
 
 NAMES = (
     "streaming tooling sync_node computing_thread blocking computing hopeless swallowing tidying untidy "
-    "converting draining releasing counting parallel slow_factory cancelled_factory walking holding"
+    "converting draining releasing counting parallel slow_factory cancelled_factory walking holding storing"
 )
 GRAPHS = {name: f"./stubborn.py:{name}" for name in NAMES.split()}
 
@@ -253,10 +253,30 @@ async def test_slow_storage_is_waited_for_and_nothing_is_written_after_the_answe
     assert (await attempt.end())["outcome"] == "stopped"
 
 
+async def test_what_a_stopped_node_gave_to_the_store_is_waited_for(worker: Worker) -> None:
+    slow = asyncio.Event()
+    held = asyncio.Event()
+
+    async def hold(attempt: Attempt | None, method: str, body: Any) -> None:
+        if method == "store":
+            held.set()
+            await slow.wait()
+
+    worker.fault = hold
+    attempt = worker.run("storing", {"done": []})
+    await held.wait()
+    attempt.stop()
+    assert (await worker.state(attempt))["next"] == ["remember"]
+    assert not attempt.answer.done()
+    slow.set()
+    assert (await attempt.end())["outcome"] == "stopped"
+    assert (("notes",), "one") in worker.shelf.items
+
+
 @both_ways
 async def test_stops_at_any_moment_lose_no_finished_step(worker: Worker, modes: list[str]) -> None:
     for number in range(40):
-        durability = "sync" if number % 2 else "async"
+        durability = ("async", "sync", "exit")[number % 3]
         attempt = worker.run("walking", {"done": []}, durability=durability, stream_modes=modes)
         await worker.line(f"step {number % 20}", attempt.run_id)
         for _ in range(number // 4):
