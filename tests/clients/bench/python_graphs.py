@@ -148,6 +148,7 @@ async def compare(python: str, rust: str) -> None:
     for _ in range(STREAMS):
         for name, side in sides.items():
             count, took = await side.stream("tokens", long)
+            assert count >= TOKENS, f"{name}: {count} tokens"
             rates[name].append(count / took)
     for _ in range(STOPS):
         for name, side in sides.items():

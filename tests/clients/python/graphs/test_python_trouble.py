@@ -66,7 +66,10 @@ async def neighbours(client: LangGraphClient, count: int) -> list[tuple[str, str
     for _ in range(count):
         thread = await new_thread(client)
         run = await client.runs.create(
-            thread, "steady", input=human("a", delay=0.1, steps=STEPS)
+            thread,
+            "steady",
+            input=human("a", delay=0.1, steps=STEPS),
+            config={"recursion_limit": STEPS + 5},
         )
         await said(client, thread, "step 2")
         runs.append((thread, run["run_id"]))
