@@ -122,7 +122,7 @@ impl Frame {
         Ok(framed.freeze())
     }
 
-    /// Whether it can be sent. A frame that cannot must not be handed to [`write`].
+    /// Whether it can be sent. A frame that cannot must not be handed to [`write()`].
     pub fn fits(&self) -> Result<(), FrameError> {
         // Neither the numbers nor the name of a method come near this.
         let size = self.body.len() + self.method.len() + 64;

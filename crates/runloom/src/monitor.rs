@@ -37,6 +37,7 @@ impl Numbers {
         let handle = builder.set_buckets(&BUCKETS)?.install_recorder()?;
         runloom_worker::describe_metrics();
         runloom_gateway::describe_metrics();
+        runloom_remote::describe_metrics();
         Ok(Self(handle))
     }
 
