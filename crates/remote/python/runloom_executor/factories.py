@@ -12,7 +12,7 @@ import inspect
 import typing
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 EXECUTE = "threads.create_run"
 """The graph is going to be executed."""
@@ -67,7 +67,7 @@ class Factory:
         self._positional: list[str] = []
         self._context_type: Any = None
         hints = _type_hints(function)
-        for name, parameter in inspect.signature(function).parameters.items():
+        for name, parameter in _parameters(function).items():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 continue
             annotation = hints.get(name, parameter.annotation)
@@ -108,6 +108,17 @@ async def unwrap(stack: AsyncExitStack, made: Any) -> Any:
     if hasattr(made, "__enter__"):
         return stack.enter_context(made)
     return made
+
+
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(function).parameters
+    except NameError:
+        # Python 3.14 looks annotations up when they are asked for, also those that only type checkers know.
+        import annotationlib
+
+        as_text = annotationlib.Format.STRING
+        return inspect.signature(function, annotation_format=as_text).parameters
 
 
 def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:

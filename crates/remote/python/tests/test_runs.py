@@ -53,6 +53,19 @@ async def test_a_run_that_waits_for_a_human_is_paused_and_goes_on_with_the_answe
     assert end["head"]["values"] == {"done": ["one", "yes", "two"]}
 
 
+async def test_events_of_langchain_can_be_asked_for(worker: Worker) -> None:
+    attempt = worker.run("two_steps", {"done": ["input"]}, stream_modes=["events", "values"])
+    end = await attempt.end()
+    assert (end["outcome"], end["head"]["values"]) == ("success", {"done": ["input", "one", "two"]})
+    assert attempt.said("values")[-1] == {"done": ["input", "one", "two"]}
+    assert [event["name"] for event in attempt.said("events") if event["event"] == "on_chain_start"][1:] == [
+        "one",
+        "two",
+    ]
+    paused = worker.run("asking", {"done": []}, stream_modes=["events"])
+    assert (await paused.end())["outcome"] == "paused"
+
+
 async def test_a_breakpoint_pauses(worker: Worker) -> None:
     first = worker.run("two_steps", {"done": []}, interrupt_before=["two"])
     end = await first.end()

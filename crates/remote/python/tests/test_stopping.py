@@ -38,8 +38,9 @@ async def worker(shared: Worker) -> AsyncIterator[Worker]:
     assert shared.late == []
 
 
-# With `values` alone LangGraph executes a single node in the run's own task, else in a task of its own.
-both_ways = pytest.mark.parametrize("modes", [["values"], ["values", "custom"]])
+# With `values` alone LangGraph executes a single node in the run's own task, else in a task of its own; with
+# `events` the graph itself is executed in another task.
+every_way = pytest.mark.parametrize("modes", [["values"], ["values", "custom"], ["values", "events"]])
 
 
 async def stopped_at(
@@ -77,7 +78,7 @@ async def test_tools_are_stopped_and_their_call_stays_unanswered(worker: Worker)
     assert end["head"]["values"]["messages"][-1]["tool_calls"][0]["id"] == "call-1"
 
 
-@both_ways
+@every_way
 async def test_a_sync_node_is_left_behind_and_counted(worker: Worker, modes: list[str]) -> None:
     before = (await worker.control.ask("ping", {}))["leaked_threads"]
     attempt, end = await stopped_at(worker, "sync_node", "sync node began", stream_modes=modes)
@@ -95,7 +96,7 @@ async def test_a_sync_node_that_computes_is_broken_after_the_grace_period(worker
             await asyncio.sleep(0.05)
 
 
-@both_ways
+@every_way
 @pytest.mark.parametrize(("graph", "line"), [("blocking", "loop blocked"), ("computing", "loop busy")])
 async def test_what_occupies_the_loop_is_broken_and_its_neighbour_says_the_same(
     worker: Worker, graph: str, line: str, modes: list[str]
@@ -117,7 +118,7 @@ async def test_what_occupies_the_loop_is_broken_and_its_neighbour_says_the_same(
     assert neighbour.said("custom") == alone.said("custom")
 
 
-@both_ways
+@every_way
 async def test_the_signal_spares_a_neighbour_that_occupies_the_loop(worker: Worker, modes: list[str]) -> None:
     attempt = worker.run("untidy", {"done": []})
     await worker.line("never tidy")
@@ -128,7 +129,7 @@ async def test_the_signal_spares_a_neighbour_that_occupies_the_loop(worker: Work
     assert (await attempt.end())["outcome"] == "stopped"
 
 
-@both_ways
+@every_way
 async def test_a_node_that_swallows_the_cancel_is_the_last_one(worker: Worker, modes: list[str]) -> None:
     attempt, end = await stopped_at(worker, "swallowing", "swallowing", stream_modes=modes)
     assert end["outcome"] == "stopped"
@@ -136,21 +137,21 @@ async def test_a_node_that_swallows_the_cancel_is_the_last_one(worker: Worker, m
     assert (await worker.state(attempt))["values"] == end["head"]["values"]
 
 
-@both_ways
+@every_way
 async def test_a_node_may_tidy_up(worker: Worker, modes: list[str]) -> None:
     attempt, end = await stopped_at(worker, "tidying", "tidying", stream_modes=modes)
     assert end["outcome"] == "stopped"
     assert "tidied up" in [line["message"] for line in worker.lines]
 
 
-@both_ways
+@every_way
 async def test_tidying_up_for_ever_ends_with_the_grace_period(worker: Worker, modes: list[str]) -> None:
     attempt, end = await stopped_at(worker, "untidy", "never tidy", grace_ms=200, stream_modes=modes)
     assert end["outcome"] == "stopped"
     assert not attempt.stuck.is_set()
 
 
-@both_ways
+@every_way
 async def test_an_error_that_the_stop_caused_is_no_failure(worker: Worker, modes: list[str]) -> None:
     attempt, end = await stopped_at(worker, "converting", "converting", stream_modes=modes)
     assert (end["outcome"], end["error"]) == ("stopped", None)
@@ -247,7 +248,8 @@ async def test_slow_storage_is_waited_for_and_nothing_is_written_after_the_answe
     attempt.stop()
     await worker.line("tidied up")
     await held.wait()
-    await worker.control.ask("ping", {})
+    for _ in range(50):
+        await worker.state(attempt)
     assert not attempt.answer.done(), "the answer comes after the last write"
     slow.set()
     assert (await attempt.end())["outcome"] == "stopped"
@@ -263,17 +265,19 @@ async def test_what_a_stopped_node_gave_to_the_store_is_waited_for(worker: Worke
             await slow.wait()
 
     worker.fault = hold
-    attempt = worker.run("storing", {"done": []})
+    attempt = worker.run("storing", {"done": []}, durability="sync")
     await held.wait()
     attempt.stop()
-    assert (await worker.state(attempt))["next"] == ["remember"]
-    assert not attempt.answer.done()
+    # Much longer than an answer would take.
+    for _ in range(50):
+        assert (await worker.state(attempt))["next"] == ["remember"]
+    assert not attempt.answer.done(), "the answer comes after the last write"
     slow.set()
     assert (await attempt.end())["outcome"] == "stopped"
     assert (("notes",), "one") in worker.shelf.items
 
 
-@both_ways
+@every_way
 async def test_stops_at_any_moment_lose_no_finished_step(worker: Worker, modes: list[str]) -> None:
     for number in range(40):
         durability = ("async", "sync", "exit")[number % 3]
