@@ -209,7 +209,15 @@ def hello(call, body):
     control.send(1, call, None, manifest)
 
 
+def say_goodbye(*_):
+    with open(os.environ["FAKE_MARK"], "a") as mark:
+        mark.write("goodbye")
+    sys.exit(0)
+
+
 def main():
+    if term := os.environ.get("FAKE_TERM"):
+        signal.signal(signal.SIGTERM, say_goodbye if term == "mark" else signal.SIG_IGN)
     while frame := control.receive():
         kind, call, method, body = frame
         if kind == 3 and method == "stop" and call in stops:

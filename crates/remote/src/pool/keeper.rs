@@ -18,7 +18,7 @@ use crate::measures;
 use crate::process::{Launch, Process, StartError};
 use crate::protocol::Manifest;
 
-/// How long a shutdown waits for processes that were killed.
+/// How long a shutdown waits for processes that were asked to end, and then killed.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// Asks for newer code.
@@ -218,7 +218,7 @@ impl Keeper {
     async fn end(mut self) {
         self.starting.abort_all();
         for member in self.rooms.close() {
-            member.kill(Ending::Shutdown);
+            member.end(Ending::Shutdown);
         }
         let all_gone = async { while self.followed.join_next().await.is_some() {} };
         // What was killed and does not end hangs in the kernel.

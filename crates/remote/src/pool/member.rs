@@ -56,17 +56,20 @@ impl Member {
         }
     }
 
-    /// Kills the process.
-    pub(super) fn kill(&self, why: Ending) {
+    /// Ends the process: at once, if a run in it cannot be stopped otherwise.
+    pub(super) fn end(&self, why: Ending) {
         let mut endings = self.endings.lock().expect("nobody panics with this lock");
         endings.insert(why);
         drop(endings);
-        self.process.kill();
+        match why {
+            Ending::ForPlace(_) => self.process.kill(),
+            Ending::Idle | Ending::Shutdown => self.process.end(),
+        }
     }
 
     /// Ends the process, in which nothing goes on.
-    pub(super) fn kill_idle(&self) {
-        self.kill(Ending::Idle);
+    pub(super) fn end_idle(&self) {
+        self.end(Ending::Idle);
     }
 
     /// Whether the worker ended the process, and whether it did so for this place.

@@ -182,7 +182,7 @@ impl Pool {
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    /// Ends all processes at once, whatever they do, and returns when they are gone.
+    /// Ends all processes, whatever they do, and returns when they are gone.
     pub async fn shutdown(&self) {
         self.0.closing.cancel();
         self.0.tasks.wait().await;

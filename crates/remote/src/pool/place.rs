@@ -57,7 +57,7 @@ impl Place {
 
     /// Kills the process with everything that it started, because this run cannot be stopped otherwise.
     pub fn kill(&self) {
-        self.member.kill(Ending::ForPlace(self.id));
+        self.member.end(Ending::ForPlace(self.id));
         self.rooms.retire(self.member.id);
     }
 

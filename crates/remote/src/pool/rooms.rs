@@ -108,7 +108,7 @@ impl Rooms {
                 Purpose::Question => room.questions -= 1,
             }
             if room.retiring && room.is_idle() {
-                room.member.kill_idle();
+                room.member.end_idle();
             }
         }
         self.hand_out(table);
@@ -118,7 +118,7 @@ impl Rooms {
     pub(super) fn join(self: &Arc<Self>, member: Arc<Member>) {
         let mut table = self.table();
         if table.closed {
-            member.kill_idle();
+            member.end_idle();
         } else if table.serving() < self.processes {
             table.open(member);
         } else {
@@ -233,7 +233,7 @@ impl Table {
 
     fn retire(&mut self, id: u64) -> bool {
         if let Some(spare) = self.spare.take_if(|spare| spare.id == id) {
-            spare.kill_idle();
+            spare.end_idle();
             // It stays in the table until it is gone.
             self.open(spare);
         }
@@ -243,7 +243,7 @@ impl Table {
         };
         room.retiring = true;
         if room.is_idle() {
-            room.member.kill_idle();
+            room.member.end_idle();
         }
         true
     }

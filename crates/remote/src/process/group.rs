@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
 use tracing::warn;
 
@@ -38,6 +38,12 @@ impl Group {
             guard,
             over: false,
         }
+    }
+
+    /// Asks the leader to end, which must not have been waited for.
+    pub(super) fn ask_leader_to_end(&self) {
+        // The only error is that it has ended already.
+        let _ = kill_process(self.leader, Signal::TERM);
     }
 
     /// Kills everything in the group.

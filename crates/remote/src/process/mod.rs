@@ -100,6 +100,7 @@ struct Running {
     control: Peer,
     data: Peer,
     kill: CancellationToken,
+    end: CancellationToken,
     exit: tokio::sync::watch::Receiver<Option<Exit>>,
     tail: Tail,
 }
@@ -169,6 +170,12 @@ impl Process {
         Ok(call.serving(serves))
     }
 
+    /// Ends the process, in which nothing goes on: it is asked to, and killed if it has not done so after a
+    /// few seconds. What user code wants done at the end of its process can be done meanwhile.
+    pub fn end(&self) {
+        self.running.end.cancel();
+    }
+
     /// Kills the process and everything that it started.
     pub fn kill(&self) {
         self.running.kill.cancel();
@@ -187,6 +194,7 @@ impl Process {
             () = control.cancelled() => {}
             () = data.cancelled() => {}
             () = self.running.kill.cancelled() => {}
+            () = self.running.end.cancelled() => {}
             _ = self.running.gone() => {}
         }
     }
@@ -213,11 +221,13 @@ impl Running {
         }
         output.close();
         let kill = CancellationToken::new();
+        let end = CancellationToken::new();
         let (sender, exit) = tokio::sync::watch::channel(None);
         let watched = Watched {
             child,
             group,
             kill: kill.clone(),
+            end: end.clone(),
             control: control.end_token(),
             data: data.end_token(),
             output,
@@ -231,6 +241,7 @@ impl Running {
             control,
             data,
             kill,
+            end,
             exit,
             tail,
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::process::Child;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,6 +16,9 @@ use crate::logs::Tail;
 /// How long a process that closed its sockets has to end by itself.
 const CLOSING: Duration = Duration::from_secs(1);
 
+/// How long a process that was asked to end may take for what user code wants done then.
+const GENTLE: Duration = Duration::from_secs(3);
+
 /// How long to wait for what a process that is gone has said.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -25,6 +28,8 @@ pub(super) struct Watched {
     pub(super) group: Group,
     /// Asks to kill it.
     pub(super) kill: CancellationToken,
+    /// Asks to end it.
+    pub(super) end: CancellationToken,
     /// The conversations with it.
     pub(super) control: CancellationToken,
     pub(super) data: CancellationToken,
@@ -41,6 +46,7 @@ impl Watched {
         let status = tokio::select! {
             status = self.child.wait() => status,
             () = self.kill.cancelled() => self.kill_now().await,
+            () = self.end.cancelled() => self.end_gently().await,
             () = self.control.cancelled() => self.closing().await,
             () = self.data.cancelled() => self.closing().await,
         };
@@ -63,6 +69,19 @@ impl Watched {
         match timeout(CLOSING, self.child.wait()).await {
             Ok(status) => status,
             Err(_) => self.kill_now().await,
+        }
+    }
+
+    async fn end_gently(&mut self) -> std::io::Result<ExitStatus> {
+        self.group.ask_leader_to_end();
+        let ended = tokio::select! {
+            status = self.child.wait() => Some(status),
+            () = self.kill.cancelled() => None,
+            () = sleep(GENTLE) => None,
+        };
+        match ended {
+            Some(status) => status,
+            None => self.kill_now().await,
         }
     }
 

@@ -265,6 +265,20 @@ async fn a_shutdown_ends_everything() {
 }
 
 #[tokio::test]
+async fn a_process_may_say_goodbye_but_not_stay() {
+    for (term, said) in [("mark", "goodbye"), ("ignore", "")] {
+        let mark = tempfile::NamedTempFile::new().unwrap();
+        let path = mark.path().to_str().unwrap();
+        let launch = launch(&[("FAKE_TERM", term), ("FAKE_MARK", path)]);
+        let pool = soon(Pool::start(one(), launch)).await.unwrap();
+        let place = place(&pool).await;
+        soon(pool.shutdown()).await;
+        assert_eq!(soon(place.lost()).await, Loss::Evicted);
+        assert_eq!(std::fs::read_to_string(mark.path()).unwrap(), said);
+    }
+}
+
+#[tokio::test]
 async fn the_last_pool_ends_the_processes() {
     let pool = pool(one()).await;
     let place = place(&pool).await;
