@@ -162,3 +162,11 @@ async def test_another_protocol_is_not_spoken() -> None:
         finally:
             await newer.close()
     assert refused.value.type == "Protocol"
+
+
+async def test_a_project_that_configures_its_logging_keeps_it() -> None:
+    async with working({"noting": "./configured.py:noting"}) as worker:
+        attempt = worker.run("noting", {"done": []})
+        await attempt.end()
+        await worker.line("in our format: noted", attempt.run_id)
+        assert "noted" not in [line["message"] for line in worker.lines]

@@ -14,7 +14,7 @@ from runloom_executor.errors import Fenced
 
 NAMES = (
     "streaming tooling sync_node computing_thread blocking computing hopeless swallowing tidying untidy "
-    "converting draining releasing counting parallel slow_factory cancelled_factory walking holding storing"
+    "converting draining releasing counting parallel slow_factory cancelled_factory walking holding storing late opening"
 )
 GRAPHS = {name: f"./stubborn.py:{name}" for name in NAMES.split()}
 
@@ -85,6 +85,18 @@ async def test_a_sync_node_is_left_behind_and_counted(worker: Worker, modes: lis
     assert (end["outcome"], end["leaked_threads"]) == ("stopped", 1)
     assert end["head"]["values"] == {"done": ["one"]}
     assert (await worker.control.ask("ping", {}))["leaked_threads"] == before + 1
+
+
+async def test_what_a_node_left_behind_asks_for_is_refused(worker: Worker) -> None:
+    before = (await worker.control.ask("ping", {}))["leaked_threads"]
+    attempt, end = await stopped_at(worker, "late", "late node began")
+    assert (end["outcome"], end["leaked_threads"]) == ("stopped", 1)
+    await worker.run("opening", {"done": []}).end()
+    await worker.line("late node was refused: Fenced", attempt.run_id)
+    assert (("notes",), "late") not in worker.shelf.items
+    async with asyncio.timeout(20):
+        while (await worker.control.ask("ping", {}))["leaked_threads"] > before:
+            await asyncio.sleep(0.05)
 
 
 async def test_a_sync_node_that_computes_is_broken_after_the_grace_period(worker: Worker) -> None:
