@@ -34,6 +34,7 @@ def main() -> None:
     stopping.install_signal()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    parent.end_when_asked(loop)
     control = Control(control_socket, loop)
     control.start()
     call, hello = _hello(control)

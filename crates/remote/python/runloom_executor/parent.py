@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import ctypes
 import os
 import signal
 import socket
+from typing import Any
 
 CONTROL = "RUNLOOM_CONTROL_FD"
 DATA = "RUNLOOM_DATA_FD"
@@ -39,6 +42,34 @@ def die_with_parent() -> None:
         return
     if os.getppid() != parent:
         # It died just before; the signal would never come.
+        end()
+
+
+def end_when_asked(loop: asyncio.AbstractEventLoop) -> None:
+    """Lets SIGTERM end this process as a program that came to its end: what was registered with `atexit` is
+    executed, threads are not waited for. The worker asks for it when it does not need the process any more.
+
+    To be called in the main thread, which executes `loop`.
+    """
+    mine = os.getpid()
+
+    def asked(number: int, _frame: Any) -> None:
+        if os.getpid() == mine:
+            loop.call_soon_threadsafe(leave)
+        else:
+            # A child that user code forked, which inherited this.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    # Not asyncio's own way, which takes signals of forked children for its own.
+    signal.signal(signal.SIGTERM, asked)
+
+
+def leave() -> None:
+    """Executes what was registered with `atexit`, then ends. Does not return."""
+    try:
+        atexit._run_exitfuncs()
+    finally:
         end()
 
 
