@@ -21,6 +21,8 @@ class CurrentRun:
     """The number of the request on the control socket."""
     run_id: str | None
     """None while a question is answered."""
+    ended: bool = False
+    """Its code has ended; what it wrote may still be on its way."""
     over: bool = False
     """It was answered. What still works for it is left behind."""
     breaking: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ProtocolError(Exception):
-    """An error with a type that the other side knows. Raised by `Peer.ask`, answered when a handler raises it."""
+    """An error with a type that the other side knows. `Peer.ask` raises what the other side answered."""
 
     type = "Failed"
 

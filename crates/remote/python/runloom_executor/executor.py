@@ -53,7 +53,7 @@ class Executor:
             request = RunRequest(body)
             self._graphs.facts(request.graph_id)
         except ProtocolError as error:
-            owner.over = True
+            owner.ended = owner.over = True
             self._answers.refused(owner, error)
             return
         run = Run(owner, request, outbox, self._graphs, self._data, self._pool, self._store)
@@ -88,7 +88,7 @@ class Executor:
             self._answers.answered(owner, await run.see_through())
         except Exception as error:  # a mistake of this package: the worker must not wait for ever
             _log.exception("run %s could not be brought to its end", owner.run_id)
-            owner.over = True
+            owner.ended = owner.over = True
             self._answers.refused(owner, Failed(f"{type(error).__name__}: {error}"))
         finally:
             del self._runs[owner.call]

@@ -143,7 +143,9 @@ def _kind(name: str, annotation: Any) -> str | None:
 def _spelled(annotation: Any) -> str:
     if annotation is inspect.Parameter.empty:
         return ""
-    return annotation if isinstance(annotation, str) else f"{getattr(annotation, '__name__', '')} {annotation!r}"
+    if isinstance(annotation, str):
+        return annotation
+    return f"{getattr(annotation, '__name__', '')} {annotation!r}"
 
 
 def _as_type(wanted: Any, context: dict[str, Any]) -> Any:

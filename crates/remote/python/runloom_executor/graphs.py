@@ -79,14 +79,15 @@ class Graphs:
             try:
                 source = _source(load(graph["path"], root))
                 self._sources[id] = source
-                facts = _examined(facts, source) if isinstance(source, Pregel) else replace(facts, factory=True)
+                is_graph = isinstance(source, Pregel)
+                facts = _examined(facts, source) if is_graph else replace(facts, factory=True)
             # A module may even call `sys.exit`.
             except (Exception, SystemExit) as error:
                 facts = replace(facts, error=error_of(error))
             self._facts[id] = facts
 
     async def examine_factories(self) -> None:
-        """Calls each factory once, to learn what the manifest says. One that needs more to go by is left unknown."""
+        """Calls each factory once, to learn what the manifest says. What it does not tell stays unknown."""
         factories = [id for id, source in self._sources.items() if isinstance(source, Factory)]
         calls = {asyncio.create_task(self._examine(id)): id for id in factories}
         if not calls:
@@ -97,7 +98,7 @@ class Graphs:
         for call, id in calls.items():
             if call in unfinished or call.cancelled() or call.exception() is not None:
                 why = repr(call.exception()) if call.done() and not call.cancelled() else "it did not end"
-                _log.warning("the factory of graph %r was called to learn what it makes, in vain: %s", id, why)
+                _log.warning("what the factory of graph %r makes could not be learned: %s", id, why)
 
     async def _examine(self, graph_id: str) -> None:
         async with self.open(graph_id, access=DESCRIBE, config={"configurable": {}}):
@@ -129,8 +130,8 @@ class Graphs:
     ) -> AsyncIterator[Pregel]:
         """The graph, with this checkpointer and store; on the loop that executes graphs.
 
-        `access` says what for: `EXECUTE`, `UPDATE`, `READ` or `DESCRIBE`. Raises `UnknownGraph`, `Invalid`, and
-        whatever a factory raises. Without a store the graph keeps its own.
+        `access` says what for: `EXECUTE`, `UPDATE`, `READ` or `DESCRIBE`. Raises `UnknownGraph`, `Invalid`,
+        and whatever a factory raises. Without a store the graph keeps its own.
         """
         facts = self.facts(graph_id)
         source = self._sources[graph_id]
@@ -145,7 +146,8 @@ class Graphs:
                 made = await source.make(stack, config, runtime)
                 graph = _compiled(made)
                 if graph is None:
-                    raise Invalid(f"the factory of graph {graph_id!r} made a {type(made).__name__}, not a graph")
+                    what = type(made).__name__
+                    raise Invalid(f"the factory of graph {graph_id!r} made a {what}, not a graph")
                 if facts.messages_channel is None:
                     self._facts[graph_id] = _examined(facts, graph)
             else:

@@ -12,7 +12,7 @@ from typing import Any
 
 
 def load(path: str, root: Path) -> Any:
-    """The object at this path. Raises whatever the user's module raises, or `ValueError` if the path is no path."""
+    """The object at this path. Raises what the user's module raises, or `ValueError` if this is no path."""
     where, colon, name = path.rpartition(":")
     if not colon or not where or not name:
         raise ValueError(f"{path!r} does not name a graph: expected 'file.py:name' or 'package.module:name'")

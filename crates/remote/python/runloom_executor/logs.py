@@ -18,7 +18,7 @@ import orjson
 from . import current
 
 LONGEST = 64 * 1024
-"""What is longer than this, in characters, is delivered in pieces: the worker takes lines of a limited size."""
+"""What is longer than this, in characters, is delivered in pieces: the worker takes no line of any length."""
 
 _write = threading.Lock()
 _captured: list[_Lines] = []

@@ -81,7 +81,7 @@ class Peer(asyncio.Protocol):
         return answer
 
     async def ask(self, method: str, body: Any) -> Any:
-        """Sends a request and waits for its answer. Raises the `ProtocolError` that the other side answered."""
+        """Sends a request and waits for its answer. Raises the `ProtocolError` that was answered."""
         return await self.send(method, body)
 
     # What this side answers.

@@ -97,7 +97,7 @@ def _nodes(value: Any) -> Any:
 
 
 def _fitting(schema: Any, context: Any) -> Any:
-    """The part of the context that the graph's schema knows: clients mirror their whole configuration into it."""
+    """The part of the context that the graph's schema knows: clients mirror their configuration into it."""
     if not isinstance(context, dict) or schema is None:
         return context
     if dataclasses.is_dataclass(schema):

@@ -123,6 +123,7 @@ class Run:
         """Waits for the end of the work, until everything it wrote is acknowledged; the answer to `run`."""
         assert self._work is not None
         await asyncio.wait([self._work])
+        self.owner.ended = True
         # A cancel that arrives while LangGraph waits for its checkpoints leaves them to themselves.
         while writing := [task for task in list(self.owner.tasks) if _is_writing(task)]:
             await asyncio.wait(writing)
@@ -173,7 +174,8 @@ class Run:
         if request.attempt > 1 and await self._was_here():
             request.continue_from_head()
         async with self._open() as graph:
-            mapper = EventMapper(request.stream_modes, request.subgraphs, self._graphs.facts(request.graph_id))
+            facts = self._graphs.facts(request.graph_id)
+            mapper = EventMapper(request.stream_modes, request.subgraphs, facts)
             config = request.config
             graph = mapper.listening(graph, config)
             arguments = request.arguments(graph, _KNOWN)
@@ -196,7 +198,7 @@ class Run:
         self.outbox.put(events)
 
     async def _credit(self, stream: AsyncGenerator[Any, None]) -> None:
-        """Goes on only while the worker takes events off its hands. Whoever is stopped need not wait for that."""
+        """Goes on only while the worker takes events off its hands. Who is stopped need not wait for that."""
         if self.outbox.has_credit or self._cancelled:
             return
         try:
@@ -224,8 +226,8 @@ class Run:
             yield graph
 
     def _end_at_boundary(self, said: Any) -> None:
-        """Drains a graph whose LangGraph does not know how to: a checkpoint of the root is said before its tasks
-        are started, so that is where to leave."""
+        """Drains a graph whose LangGraph does not know how to: a checkpoint of the root is said before its
+        tasks are started, so that is where to leave."""
         if self._stop is None or self._control is not None:
             return
         if isinstance(said, dict):
@@ -249,7 +251,7 @@ class Run:
         stopped = self._stop not in (None, DRAIN)
         if self._work.cancelled():
             # Cancelled by nobody who may: something around the graph broke, so it may be tried again.
-            return ("stopped", None) if stopped else ("retry", asyncio.CancelledError("cancelled without a stop"))
+            return ("stopped", None) if stopped else ("retry", asyncio.CancelledError("without a stop"))
         error = self._work.exception()
         if error is None:
             if self.request.only_input:
@@ -264,8 +266,8 @@ class Run:
         return "failed", error
 
     async def _read_head(self) -> None:
-        """Finds out where the thread is left, if the stream did not tell: what tasks of an unfinished superstep
-        wrote is part of the state."""
+        """Finds out where the thread is left, if the stream did not tell: what tasks of an unfinished
+        superstep wrote is part of the state."""
         if self._head is None and self._graph is not None:
             try:
                 self._head = await read_head(self._graph, self.request.thread_id)
@@ -290,8 +292,8 @@ class Run:
         self._work.cancel(f"stop: {self._stop}")
 
     def _is_about_to_write(self) -> bool:
-        """Whether a task of the run has not begun yet. With durability `sync` it may be the write of a checkpoint
-        that the run waits for, and a cancel reaches it, too."""
+        """Whether a task of the run has not begun yet. With durability `sync` it may be the write of a
+        checkpoint that the run waits for, and a cancel reaches it, too."""
         return any(
             inspect.iscoroutine(work := task.get_coro())
             and inspect.getcoroutinestate(work) == inspect.CORO_CREATED
@@ -301,7 +303,7 @@ class Run:
 
 
 def _is_writing(task: asyncio.Task[Any]) -> bool:
-    """Whether a task is LangGraph's, on its way to store something: checkpoints wait there for those before."""
+    """Whether a task is LangGraph's and about to store something: checkpoints wait there for earlier ones."""
     code = getattr(task.get_coro(), "cr_code", None)
     return not task.done() and code is not None and code.co_filename.endswith(_WRITERS)
 

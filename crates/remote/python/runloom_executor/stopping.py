@@ -63,7 +63,7 @@ def install_signal() -> None:
 
 def _break_here(_signal: int, frame: FrameType | None) -> None:
     owner = current.run.get()
-    if owner is None or not owner.breaking or owner.over or _in_shared_code(frame):
+    if owner is None or not owner.breaking or owner.ended or _in_shared_code(frame):
         return
     raise asyncio.CancelledError("stop: the run occupied the loop")
 
@@ -85,7 +85,7 @@ async def break_run(
     pool: TrackingPool,
     cancel_all: Callable[[], None],
 ) -> bool:
-    """Does what can be done about a run whose grace period is over. Returns whether it ended.
+    """Does what can be done about a run whose grace period is over. Returns whether its code ended.
 
     What blocks the loop is broken by a signal; what waits although it was cancelled is cancelled once more;
     threads that compute get an exception, even where the run itself is over by now.
@@ -96,10 +96,10 @@ async def break_run(
     asked = False
     try:
         until = time.monotonic() + PATIENCE
-        while not owner.over and time.monotonic() < until:
+        while not owner.ended and time.monotonic() < until:
             pulse.ask()
             await asyncio.sleep(_PAUSE)
-            if owner.over:
+            if owner.ended:
                 break
             if pulse.lag() > BLOCKED and main is not None:
                 signal.pthread_kill(main, signal.SIGUSR1)
@@ -109,4 +109,4 @@ async def break_run(
             pool.break_those_of(owner)
     finally:
         owner.breaking = False
-    return owner.over
+    return owner.ended

@@ -12,8 +12,8 @@ from runloom_executor.errors import Invalid, ProtocolError
 
 SHAPES = (
     "compiled builder own_checkpointer functional no_arguments with_config any_name with_runtime with_both "
-    "async_context sync_context async_generator generator maker needs_flavor no_graph too_much sharing closed_over "
-    "a_number log_something missing"
+    "async_context sync_context async_generator generator maker needs_flavor no_graph too_much sharing "
+    "closed_over a_number log_something missing"
 )
 GRAPHS = {
     **{name: f"./shapes.py:{name}" for name in SHAPES.split()},

@@ -106,7 +106,11 @@ async def test_a_retry_of_a_command_does_not_answer_the_next_question_too(worker
     answered = worker.run("asking", thread_id=first.thread_id, command={"resume": "yes"})
     assert (await answered.end())["outcome"] == "success"
     again = worker.run(
-        "asking", thread_id=first.thread_id, run_id=answered.run_id, attempt=2, command={"update": {"done": ["no"]}}
+        "asking",
+        thread_id=first.thread_id,
+        run_id=answered.run_id,
+        attempt=2,
+        command={"update": {"done": ["no"]}},
     )
     end = await again.end()
     assert (end["outcome"], end["head"]["values"]) == ("success", {"done": ["one", "yes", "two"]})
@@ -124,7 +128,8 @@ async def test_applying_the_input_executes_nothing_and_happens_once(worker: Work
     state = await worker.state(attempt)
     assert state["values"] == {"done": ["input"]}
     assert state["next"] == ["one"]
-    assert len(worker.shelf.checkpoints[thread_id]) == 2, "the input, and what the start of the graph made of it"
+    # The input, and what the start of the graph made of it.
+    assert len(worker.shelf.checkpoints[thread_id]) == 2
     nothing = worker.run("two_steps", work="apply_input")
     assert (await nothing.end())["outcome"] == "stopped"
     assert len(worker.shelf.checkpoints[nothing.thread_id]) == 0

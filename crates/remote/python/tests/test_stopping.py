@@ -14,7 +14,8 @@ from runloom_executor.errors import Fenced
 
 NAMES = (
     "streaming tooling sync_node computing_thread blocking computing hopeless swallowing tidying untidy "
-    "converting draining releasing counting parallel slow_factory cancelled_factory walking holding storing late opening"
+    "converting draining releasing counting parallel slow_factory cancelled_factory "
+    "walking holding storing late opening"
 )
 GRAPHS = {name: f"./stubborn.py:{name}" for name in NAMES.split()}
 
@@ -188,8 +189,8 @@ async def test_what_a_finished_neighbour_node_wrote_is_kept(worker: Worker) -> N
     end = await attempt.end()
     assert end["outcome"] == "stopped"
     assert end["head"]["next"] == ["slow"]
-    rows = [row for (thread, _, _), rows in worker.shelf.writes.items() if thread == attempt.thread_id for row in rows]
-    assert "done" in [row[3] for row in rows]
+    written = [rows for (thread, _, _), rows in worker.shelf.writes.items() if thread == attempt.thread_id]
+    assert "done" in [channel for rows in written for _, _, _, channel, *_ in rows]
     assert (await worker.state(attempt))["next"] == ["slow"]
 
 

@@ -1,4 +1,4 @@
-"""A worker for tests: starts a real executor process and speaks `docs/executor.md` with it, storage in memory."""
+"""A worker for tests: starts a real executor process and speaks with it, its storage in memory."""
 
 from __future__ import annotations
 
@@ -117,7 +117,11 @@ class Worker:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def start(
-        self, graphs: dict[str, Any], root: Path = PROJECT, dependencies: list[str] | None = None, **settings: Any
+        self,
+        graphs: dict[str, Any],
+        root: Path = PROJECT,
+        dependencies: list[str] | None = None,
+        **settings: Any,
     ) -> None:
         near_control, far_control = socket.socketpair()
         near_data, far_data = socket.socketpair()
@@ -156,7 +160,13 @@ class Worker:
         return next(graph for graph in self.manifest["graphs"] if graph["id"] == id)
 
     def run(
-        self, graph_id: str, input: Any = None, *, credit: int = 1 << 20, gives_credit: bool = True, **body: Any
+        self,
+        graph_id: str,
+        input: Any = None,
+        *,
+        credit: int = 1 << 20,
+        gives_credit: bool = True,
+        **body: Any,
     ) -> Attempt:
         """Starts an attempt. Without an input it is a resume."""
         for name in ("input", "command", "config", "context", "metadata"):
