@@ -66,7 +66,7 @@ pub(crate) async fn project_in(folder: &Path) -> Arc<Project> {
     };
     let read = Project::read(&folder.join("langgraph.json"), &overrides).await;
     let (project, _) = read.unwrap_or_else(|error| {
-        panic!("{error}\nThese tests need a Python with langgraph: see tests/clients/README.md")
+        panic!("{error}\nThese tests need a Python with langgraph: scripts/venv.sh makes one")
     });
     Arc::new(project)
 }
