@@ -45,8 +45,8 @@ async def begun(client: LangGraphClient, graph: str, **state: Any) -> Overheard:
     """A run whose first node is done: it is in the one that misbehaves."""
     thread, input = await new_thread(client), human("a", **state)
     # Its process may be too busy to be asked for the state.
-    run = Overheard(client, thread, graph, input, modes=("updates",), durability="sync")
-    await run.hears(lambda run: bool(run.updates()))
+    run = Overheard(client, thread, graph, input, modes=("tasks",), durability="sync")
+    await run.hears(lambda run: run.begun() - {"first"} != set())
     return run
 
 
@@ -188,7 +188,7 @@ async def test_a_killed_server_leaves_no_process(trouble: ServerProcess) -> None
     while any(alive(process) for process in below):
         assert time.monotonic() - killed < 1 + SLACK, [p.cmdline() for p in below if alive(p)]
         await asyncio.sleep(0.05)
-    await asyncio.gather(blocked.task, return_exceptions=True)
+    blocked.task.cancel()
     await client.aclose()
 
 

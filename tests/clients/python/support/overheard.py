@@ -89,6 +89,10 @@ class Overheard:
                 heard += list(data.items())
         return heard
 
+    def begun(self) -> set[str]:
+        """Nodes of the root graph that have begun, as `tasks` events tell."""
+        return {data["name"] for event, data in self.parts if event == "tasks" and "input" in data}
+
 
 def text_of(message: dict[str, Any]) -> str:
     """What a message says, whatever form its content has."""
