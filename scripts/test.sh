@@ -9,6 +9,8 @@ trap 'rm -f "$log"' EXIT
 make --no-print-directory check || failed=1
 scripts/services.sh run scripts/rust-tests.sh 2>&1 | tee "$log" || failed=1
 rust=$(grep -E '^ *Summary|^test result:' "$log" | sed 's/^ *//')
+scripts/executor-tests.sh 2>&1 | tee "$log" || failed=1
+executor="the executor in Python: $(grep -E '[0-9]+ (passed|failed)' "$log" | tail -n 1)"
 cargo build --release --quiet --bin runloom || exit 1
 scripts/client-tests.sh target/release/runloom 2>&1 | tee "$log" || failed=1
 clients=$(grep -E '^(python|javascript|clients)( \(heavy\))?:' "$log")
@@ -28,6 +30,6 @@ clients+=$'\nover NATS alone: '$(grep -E '^[0-9]+ (passed|failed)' "$log" | tail
 
 printf '\n---- many machines ----\n'
 cat target/tmp/machines-*.txt 2>/dev/null
-printf '\n---- the counts ----\n%s\n%s\n%s\n%s\n' "$rust" "$clients" "$cluster" "$graphs"
+printf '\n---- the counts ----\n%s\n%s\n%s\n%s\n%s\n' "$rust" "$executor" "$clients" "$cluster" "$graphs"
 [ "$failed" = 0 ] && echo "all layers passed" || echo "FAILED"
 exit "$failed"
