@@ -1,7 +1,9 @@
 //! The Python half of an executor, which this crate carries.
 
 use std::ffi::OsString;
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use include_dir::{Dir, include_dir};
@@ -22,7 +24,10 @@ pub struct Package {
 impl Package {
     /// Unpacks the package.
     pub fn unpack() -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("runloom-").tempdir()?;
+        let folder = tempfile::Builder::new()
+            .prefix("runloom-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()?;
         PACKAGE.extract(folder.path())?;
         Ok(Self { folder })
     }

@@ -12,7 +12,8 @@ use tracing::{error, info};
 
 use super::PoolConfig;
 use super::backoff::Backoff;
-use super::member::{Ending, Member};
+use super::endings::Ending;
+use super::member::Member;
 use super::rooms::Rooms;
 use crate::measures;
 use crate::process::{Launch, Process, StartError};
@@ -220,7 +221,13 @@ impl Keeper {
         for member in self.rooms.close() {
             member.end(Ending::Shutdown);
         }
-        let all_gone = async { while self.followed.join_next().await.is_some() {} };
+        let all_gone = async {
+            while let Some(gone) = self.followed.join_next().await {
+                if let Ok(member) = gone {
+                    self.gone(&member).await;
+                }
+            }
+        };
         // What was killed and does not end hangs in the kernel.
         let _ = timeout(LAST_WAIT, all_gone).await;
     }
@@ -242,7 +249,7 @@ pub(super) async fn start(launch: &Launch) -> Result<Process, StartError> {
 
 /// Takes a process out of service when it ends; returns when it is gone.
 async fn follow(member: Arc<Member>, rooms: Arc<Rooms>) -> Arc<Member> {
-    member.process.ending().await;
+    member.ending().await;
     rooms.retire(member.id);
     member.process.gone().await;
     rooms.remove(member.id);

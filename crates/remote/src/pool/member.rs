@@ -1,14 +1,14 @@
 //! One process of a pool, and how it is.
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
 use super::PoolConfig;
+use super::endings::{Ending, Endings};
 use super::rooms::Rooms;
 use crate::measures;
 use crate::peer::CallError;
@@ -25,21 +25,10 @@ pub(super) struct Member {
     pub(super) generation: u64,
     pub(super) process: Process,
     pub(super) born: Instant,
-    endings: Mutex<HashSet<Ending>>,
+    endings: Endings,
     retires_for: OnceLock<&'static str>,
     took_a_run: AtomicBool,
     memory: AtomicU64,
-}
-
-/// Why the worker ends a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Ending {
-    /// The run in this place could not be stopped.
-    ForPlace(u64),
-    /// Nothing goes on in it, and it is not needed any more.
-    Idle,
-    /// Nothing is needed any more.
-    Shutdown,
 }
 
 impl Member {
@@ -49,7 +38,7 @@ impl Member {
             generation,
             process,
             born: Instant::now(),
-            endings: Mutex::default(),
+            endings: Endings::default(),
             retires_for: OnceLock::new(),
             took_a_run: AtomicBool::new(false),
             memory: AtomicU64::new(0),
@@ -58,13 +47,17 @@ impl Member {
 
     /// Ends the process: at once, if a run in it cannot be stopped otherwise.
     pub(super) fn end(&self, why: Ending) {
-        let mut endings = self.endings.lock().expect("nobody panics with this lock");
-        endings.insert(why);
-        drop(endings);
+        self.endings.wanted(why);
         match why {
             Ending::ForPlace(_) => self.process.kill(),
             Ending::Idle | Ending::Shutdown => self.process.end(),
         }
+    }
+
+    /// Waits until the process is about to be gone: nothing can be asked any more.
+    pub(super) async fn ending(&self) {
+        self.process.ending().await;
+        self.endings.seen();
     }
 
     /// Ends the process, in which nothing goes on.
@@ -74,9 +67,7 @@ impl Member {
 
     /// Whether the worker ended the process, and whether it did so for this place.
     pub(super) fn ended_for(&self, place: u64) -> Option<bool> {
-        let endings = self.endings.lock().expect("nobody panics with this lock");
-        let ours = !endings.is_empty();
-        ours.then(|| endings.contains(&Ending::ForPlace(place)))
+        self.endings.for_place(place)
     }
 
     /// Notes why the process is to be replaced; the first reason counts.
@@ -89,16 +80,10 @@ impl Member {
 
     /// Why the process ended, in a word; `None` if it did so by itself.
     pub(super) fn end_reason(&self) -> Option<&'static str> {
-        let endings = self.endings.lock().expect("nobody panics with this lock");
-        let killed = |ending: &Ending| matches!(ending, Ending::ForPlace(_));
-        if endings.iter().any(killed) {
-            Some("kill")
-        } else if endings.contains(&Ending::Shutdown) {
-            Some("shutdown")
-        } else if endings.contains(&Ending::Idle) {
-            Some(self.retires_for.get().copied().unwrap_or("reload"))
-        } else {
-            None
+        match self.endings.strongest()? {
+            Ending::ForPlace(_) => Some("kill"),
+            Ending::Shutdown => Some("shutdown"),
+            Ending::Idle => Some(self.retires_for.get().copied().unwrap_or("reload")),
         }
     }
 

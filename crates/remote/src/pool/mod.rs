@@ -1,6 +1,7 @@
 //! The executors of one project: as many processes as configured, replaced when they fail.
 
 mod backoff;
+mod endings;
 mod keeper;
 mod member;
 mod place;

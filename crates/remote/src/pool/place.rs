@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Loss;
-use super::member::{Ending, Member};
+use super::endings::Ending;
+use super::member::Member;
 use super::rooms::Rooms;
 use crate::measures;
 use crate::peer::{Answers, Call, CallError};
