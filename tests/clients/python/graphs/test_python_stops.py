@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +11,16 @@ from langgraph_sdk.client import LangGraphClient
 from points import POINTS, Point
 from support.conversation import kinds, violations
 from support.overheard import Overheard, text_of
-from support.talk import human, listed, new_thread, options, run_status, state_messages
+from support.server import ServerProcess
+from support.talk import (
+    human,
+    listed,
+    new_thread,
+    options,
+    reaches,
+    run_status,
+    state_messages,
+)
 
 at_every_point = pytest.mark.parametrize("point", POINTS, ids=lambda point: point.name)
 in_every_durability = pytest.mark.parametrize("durability", ["sync", "async", "exit"])
@@ -240,3 +251,21 @@ async def test_a_fork_before_a_stop_knows_nothing_of_it(
     )
     said = [message["content"].split()[0] for message in values["messages"]]
     assert said == ["first", "word1", "other", "word1"]
+
+
+async def test_a_run_out_of_time(launch: Callable[..., ServerProcess]) -> None:
+    """As an interrupt, but for the status: what was said is in the state, and for the next turn."""
+    client = launch("--run-timeout", "3", memory=True).server.client()
+    thread = await new_thread(client)
+    run = Overheard(client, thread, "assistant", human("a [tokens=400 rate=20]"))
+    await run.hears(lambda run: bool(run.run_id))
+    assert await reaches(client, thread, run.run_id, "timeout") == "timeout"
+    await asyncio.wait([run.task])
+    assert (await client.threads.get(thread))["status"] == "error"
+    messages = await state_messages(client, thread)
+    assert kinds(messages) == ["human", "ai"]
+    assert messages[1]["content"] == half_said(run, POINTS[0], messages)
+    values = await client.runs.wait(thread, "assistant", input=human("b [tokens=2 rate=0]"))
+    assert kinds(values["messages"]) == ["human", "ai", "human", "ai"]
+    await client.aclose()
+
