@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+LONGEST = 64 * 1024
+"""How much of a text about an error is told, in characters."""
+
 
 class ProtocolError(Exception):
     """An error with a type that the other side knows. `Peer.ask` raises what the other side answered."""
@@ -57,3 +60,19 @@ class Failed(ProtocolError):
 
 
 _BY_TYPE = {known.type: known for known in (Fenced, Unavailable, Invalid, UnknownGraph, Unsupported, Failed)}
+
+
+def message_of(error: BaseException) -> str:
+    """What an error of user code says, whatever it does when it is asked."""
+    try:
+        return sendable(str(error))
+    except Exception:
+        return "(its text cannot be told)"
+
+
+def sendable(text: str) -> str:
+    """The text as it can be sent and stored: its beginning and its end if it is long, and Unicode."""
+    if len(text) > LONGEST:
+        half = LONGEST // 2
+        text = f"{text[:half]}\n… {len(text) - LONGEST} characters …\n{text[-half:]}"
+    return text.encode("utf-8", "replace").decode()

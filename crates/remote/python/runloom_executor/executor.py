@@ -9,7 +9,7 @@ from typing import Any, Coroutine, Protocol
 
 from . import current, questions
 from .current import CurrentRun
-from .errors import Failed, ProtocolError
+from .errors import Failed, ProtocolError, message_of
 from .graphs import Graphs
 from .line import Line
 from .outbox import Outbox
@@ -86,10 +86,10 @@ class Executor:
     async def _see_through(self, owner: CurrentRun, run: Run) -> None:
         try:
             self._answers.answered(owner, await run.see_through())
-        except Exception as error:  # a mistake of this package: the worker must not wait for ever
+        except BaseException as error:  # a mistake of this package: the worker must not wait for ever
             _log.exception("run %s could not be brought to its end", owner.run_id)
             owner.ended = owner.over = True
-            self._answers.refused(owner, Failed(f"{type(error).__name__}: {error}"))
+            self._answers.refused(owner, Failed(f"{type(error).__name__}: {message_of(error)}"))
         finally:
             del self._runs[owner.call]
 
@@ -99,6 +99,8 @@ class Executor:
             self._answers.answered(owner, await questions.answer(method, self._graphs, line, body))
         except ProtocolError as error:
             self._answers.refused(owner, error)
+        except BaseException as error:  # user code may raise anything, and somebody waits for an answer
+            self._answers.refused(owner, Failed(f"{type(error).__name__}: {message_of(error)}"))
         finally:
             owner.over = True
 

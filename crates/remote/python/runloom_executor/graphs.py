@@ -19,7 +19,7 @@ from typing import Any, AsyncIterator, Iterator
 from langgraph.graph.message import add_messages
 from langgraph.pregel import Pregel
 
-from .errors import Invalid, UnknownGraph
+from .errors import Invalid, UnknownGraph, message_of, sendable
 from .factories import DESCRIBE, EXECUTE, READ, UPDATE, Factory, Runtime, User
 from .loading import load
 
@@ -182,8 +182,8 @@ def error_of(error: BaseException) -> dict[str, Any]:
     """An error as `{type, message, traceback}`."""
     return {
         "type": type(error).__name__,
-        "message": str(error),
-        "traceback": "".join(traceback.format_exception(error)),
+        "message": message_of(error),
+        "traceback": sendable("".join(traceback.format_exception(error))),
     }
 
 

@@ -35,6 +35,7 @@ def main() -> None:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     parent.end_when_asked(loop)
+    parent.leave_forks_out(loop, control_socket, data_socket)
     control = Control(control_socket, loop)
     control.start()
     call, hello = _hello(control)

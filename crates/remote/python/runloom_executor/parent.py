@@ -45,6 +45,21 @@ def die_with_parent() -> None:
         end()
 
 
+def leave_forks_out(loop: asyncio.AbstractEventLoop, *sockets: socket.socket) -> None:
+    """Keeps children that user code forks out of the conversation: they would take replies that are not theirs.
+    One that comes back to the loop, instead of ending by itself, ends there."""
+    numbers = [sock.fileno() for sock in sockets]
+
+    def in_child() -> None:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for number in numbers:
+            os.dup2(nothing, number, inheritable=False)
+        os.close(nothing)
+        loop.call_soon(os._exit, 1)
+
+    os.register_at_fork(after_in_child=in_child)
+
+
 def end_when_asked(loop: asyncio.AbstractEventLoop) -> None:
     """Lets SIGTERM end this process as a program that came to its end: what was registered with `atexit` is
     executed, threads are not waited for. The worker asks for it when it does not need the process any more.

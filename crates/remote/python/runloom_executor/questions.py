@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Awaitable, Callable
 
 from .drawing import drawing
-from .errors import Failed, Invalid, ProtocolError
+from .errors import Failed, Invalid, ProtocolError, message_of
 from .graphs import Graphs
 from .line import Line
 from .schemas import schemas, subgraphs
@@ -33,7 +33,7 @@ async def answer(method: str, graphs: Graphs, line: Line, body: dict[str, Any]) 
             raise Invalid(f"the request has no {error}") from error
         raise Failed(f"KeyError: {error}") from error
     except Exception as error:
-        raise Failed(f"{type(error).__name__}: {error}") from error
+        raise Failed(f"{type(error).__name__}: {message_of(error)}") from error
     finally:
         await line.settle()
         line.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, AsyncIterator
 from uuid import uuid4
 
@@ -14,7 +15,10 @@ from runloom_executor.errors import Unavailable
 
 GRAPHS = {
     name: f"./plain.py:{name}"
-    for name in ("two_steps", "asking", "failing", "contextual", "talking", "chatty", "printing", "exiting")
+    for name in (
+        *("two_steps", "asking", "failing", "contextual", "talking", "chatty", "printing", "exiting"),
+        *("ranting", "never_made", "quits", "forking"),
+    )
 }
 
 
@@ -199,6 +203,39 @@ async def test_an_exit_in_a_node_ends_its_run_and_no_other(worker: Worker) -> No
     end = await worker.run("exiting", {"done": []}).end()
     assert (end["outcome"], end["error"]["type"]) == ("failed", "SystemExit")
     assert (await neighbour.end())["outcome"] == "paused"
+
+
+@pytest.mark.parametrize(
+    ("wish", "type", "begins"),
+    [
+        ("no unicode", "ValueError", "?"),
+        ("long", "ValueError", "xxx"),
+        ("unspeakable", "Unspeakable", "(its text"),
+    ],
+)
+async def test_an_error_of_any_text_is_told(worker: Worker, wish: str, type: str, begins: str) -> None:
+    end = await worker.run("ranting", {"done": [wish]}).end()
+    assert (end["outcome"], end["error"]["type"]) == ("failed", type)
+    assert end["error"]["message"].startswith(begins)
+    assert len(end["error"]["message"]) < 1 << 17
+    assert len(end["error"]["traceback"]) < 1 << 17
+
+
+@pytest.mark.parametrize(("graph", "why"), [("never_made", "CancelledError"), ("quits", "SystemExit")])
+async def test_a_question_is_answered_whatever_a_factory_raises(worker: Worker, graph: str, why: str) -> None:
+    from runloom_executor.errors import ProtocolError
+
+    with pytest.raises(ProtocolError, match=why):
+        async with asyncio.timeout(20):
+            await worker.ask("state", graph_id=graph, thread_id="a", ns="", subgraphs=False)
+
+
+async def test_a_forked_child_that_comes_back_to_the_loop_ends(worker: Worker) -> None:
+    async with asyncio.timeout(20):
+        end = await worker.run("forking", {"done": []}).end()
+    assert end["head"]["values"] == {"done": ["child ended: 1"]}
+    for _ in range(20):
+        assert (await worker.run("two_steps", {"done": []}).end())["outcome"] == "success"
 
 
 async def test_ping_tells_how_the_process_is(worker: Worker) -> None:
