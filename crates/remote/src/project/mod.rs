@@ -138,7 +138,9 @@ fn said_by(file: &Path) -> Result<JsonMap, ProjectError> {
         file: file.to_path_buf(),
         error,
     })?;
-    serde_json::from_slice(&text).map_err(|error| ProjectError::NotJson {
+    // Some editors begin a file with a byte order mark.
+    let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
+    serde_json::from_slice(text).map_err(|error| ProjectError::NotJson {
         file: file.to_path_buf(),
         error,
     })

@@ -75,6 +75,16 @@ fn with(more: Value) -> Value {
 }
 
 #[tokio::test]
+async fn a_file_may_begin_with_a_byte_order_mark() {
+    let site = Site::new();
+    site.file(FILE, &format!("\u{feff}{}", with(json!({}))));
+    let (project, _) = Project::read(&site.path(FILE), &site.overrides)
+        .await
+        .expect("it can be read");
+    assert_eq!(project.graphs.len(), 1);
+}
+
+#[tokio::test]
 async fn a_project_as_users_write_it() {
     let site = Site::new();
     site.file("src/tools/__init__.py", "");
