@@ -46,8 +46,8 @@ def die_with_parent() -> None:
 
 
 def leave_forks_out(loop: asyncio.AbstractEventLoop, *sockets: socket.socket) -> None:
-    """Keeps children that user code forks out of the conversation: they would take replies that are not theirs.
-    One that comes back to the loop, instead of ending by itself, ends there."""
+    """Keeps children that user code forks out of the conversation: they would take replies that are not
+    theirs. One that comes back to the loop, instead of ending by itself, ends there."""
     numbers = [sock.fileno() for sock in sockets]
 
     def in_child() -> None:
