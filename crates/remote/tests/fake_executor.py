@@ -107,7 +107,7 @@ class Channel:
 
 
 control, data = Channel("RUNLOOM_CONTROL_FD"), Channel("RUNLOOM_DATA_FD")
-health = {"lag_ms": 1.5, "runs": 0, "busy_threads": 0, "leaked_threads": 0, "rss_bytes": 50_000_000}
+health = {"lag_ms": 1.5, "runs": 0, "busy_threads": 0, "leaked_threads": 0, "oldest_leak_s": 0.0, "rss_bytes": 50_000_000}
 stops = {}
 late = queue.Queue()
 
@@ -164,7 +164,7 @@ def run(call, body):
         kind, _, _, answer = late.get()
         ended(call, values=json.dumps([kind, answer.get("type")]).encode())
     elif graph == "leak":
-        health["leaked_threads"] = 1
+        health.update(leaked_threads=1, oldest_leak_s=3600.0)
         ended(call, leaked_threads=1)
     elif graph == "freeze":
         os.kill(os.getpid(), signal.SIGSTOP)

@@ -174,6 +174,7 @@ class Control:
             "runs": sum(1 for active in self._active.values() if active.outbox is not None),
             "busy_threads": self._pool.busy() if self._pool else 0,
             "leaked_threads": self._pool.leaked() if self._pool else 0,
+            "oldest_leak_s": self._pool.oldest_leak() if self._pool else 0.0,
             "rss_bytes": _resident_bytes(),
         }
 

@@ -7,6 +7,7 @@ pool. So a line of a log, a busy thread and an interrupted node can be told whos
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -23,12 +24,22 @@ class CurrentRun:
     """None while a question is answered."""
     ended: bool = False
     """Its code has ended; what it wrote may still be on its way."""
-    over: bool = False
-    """It was answered. What still works for it is left behind."""
+    over_since: float | None = None
+    """When it was answered (`time.monotonic`). What still works for it then is left behind."""
     breaking: bool = False
     """The signal is meant for this run."""
     tasks: weakref.WeakSet[asyncio.Task[Any]] = field(default_factory=weakref.WeakSet)
     """Every task that it started and that somebody still knows."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it was answered."""
+        return self.over_since is not None
+
+    def close(self) -> None:
+        """Notes that it was answered."""
+        self.ended = True
+        self.over_since = time.monotonic()
 
 
 run: ContextVar[CurrentRun | None] = ContextVar("runloom_run", default=None)

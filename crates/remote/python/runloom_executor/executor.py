@@ -53,7 +53,7 @@ class Executor:
             request = RunRequest(body)
             self._graphs.facts(request.graph_id)
         except ProtocolError as error:
-            owner.ended = owner.over = True
+            owner.close()
             self._answers.refused(owner, error)
             return
         run = Run(owner, request, outbox, self._graphs, self._data, self._pool, self._store)
@@ -88,7 +88,7 @@ class Executor:
             self._answers.answered(owner, await run.see_through())
         except BaseException as error:  # a mistake of this package: the worker must not wait for ever
             _log.exception("run %s could not be brought to its end", owner.run_id)
-            owner.ended = owner.over = True
+            owner.close()
             self._answers.refused(owner, Failed(f"{type(error).__name__}: {message_of(error)}"))
         finally:
             del self._runs[owner.call]
@@ -102,7 +102,7 @@ class Executor:
         except BaseException as error:  # user code may raise anything, and somebody waits for an answer
             self._answers.refused(owner, Failed(f"{type(error).__name__}: {message_of(error)}"))
         finally:
-            owner.over = True
+            owner.close()
 
     def _keep(self, work: Coroutine[Any, Any, None], context: contextvars.Context | None = None) -> None:
         task = asyncio.get_running_loop().create_task(work, context=context)

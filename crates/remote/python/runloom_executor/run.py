@@ -132,7 +132,7 @@ class Run:
         if outcome != "retry" and not self._line.fenced:
             await self._read_head()
         self._line.close()
-        self.owner.over = True
+        self.owner.close()
         logs.finish(self.request.run_id)
         return {
             "outcome": outcome,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Callable
@@ -44,8 +45,17 @@ class TrackingPool(ThreadPoolExecutor):
 
     def leaked(self) -> int:
         """How many threads work for a run that is over."""
+        return len(self._left_since())
+
+    def oldest_leak(self) -> float:
+        """For how many seconds the first of them has been left behind; 0 without any."""
+        left_since = self._left_since()
+        return time.monotonic() - min(left_since) if left_since else 0.0
+
+    def _left_since(self) -> list[float]:
         with self._guard:
-            return sum(1 for work in self._busy.values() if work.owner is not None and work.owner.over)
+            owners = [work.owner for work in self._busy.values()]
+        return [owner.over_since for owner in owners if owner is not None and owner.over_since is not None]
 
     def working_for(self, owner: CurrentRun) -> int:
         """How many threads work for this run."""

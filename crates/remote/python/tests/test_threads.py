@@ -27,9 +27,9 @@ def test_threads_are_counted_for_their_run_and_broken_with_it() -> None:
     waiting = pool.submit(release.wait)
     current.run.set(None)
     started.wait(10)
-    assert (pool.working_for(mine), pool.leaked()) == (1, 0)
-    mine.over = True
-    assert pool.leaked() == 1
+    assert (pool.working_for(mine), pool.leaked(), pool.oldest_leak()) == (1, 0, 0.0)
+    mine.close()
+    assert pool.leaked() == 1 and pool.oldest_leak() > 0.0
     pool.break_those_of(mine)
     with pytest.raises(Broken):
         spinning.result(10)

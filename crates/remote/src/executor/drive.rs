@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{convert, errors};
+use crate::measures;
 use crate::peer::{Call, CallError, Heard, Item};
 use crate::pool::{Loss, Place};
 use crate::protocol::{Event, OutcomeKind, RemoteError, RunEnded, Stop, decode, item};
@@ -147,7 +148,7 @@ impl Drive {
             Err(error) => return ended(odd(&error)),
         };
         if body.leaked_threads > 0 {
-            self.place.leaked(body.leaked_threads);
+            measures::leaked(body.leaked_threads);
         }
         if let Some(traceback) = body
             .error

@@ -18,6 +18,13 @@ use crate::protocol::Health;
 /// How often a process is asked how it is.
 const PING: Duration = Duration::from_secs(1);
 
+/// So many threads that stopped runs left behind are too many: others soon have to wait for theirs.
+const MOST_LEAKED: u32 = 16;
+
+/// A thread that was left behind for so many seconds will not end. Most do: a request that was under way is
+/// answered, and there is no need for another process.
+const LONGEST_LEAK: f64 = 60.0;
+
 /// One process of a pool.
 pub(super) struct Member {
     pub(super) id: u64,
@@ -128,12 +135,13 @@ impl Member {
         // Replacing a process that has done nothing yet would not make the next one smaller.
         let used = self.took_a_run.load(Ordering::Relaxed);
         let too_large = memory_limit.is_some_and(|limit| used && health.rss_bytes > limit);
+        let leaks = health.leaked_threads >= MOST_LEAKED || health.oldest_leak_s >= LONGEST_LEAK;
         if too_large {
             self.retires_for("memory");
-        } else if health.leaked_threads > 0 {
+        } else if leaks {
             self.retires_for("leak");
         }
-        if too_large || health.leaked_threads > 0 {
+        if too_large || leaks {
             rooms.retire(self.id);
         }
     }

@@ -8,7 +8,6 @@ use super::Loss;
 use super::endings::Ending;
 use super::member::Member;
 use super::rooms::Rooms;
-use crate::measures;
 use crate::peer::{Answers, Call, CallError};
 use crate::protocol::Manifest;
 
@@ -60,15 +59,6 @@ impl Place {
     pub fn kill(&self) {
         self.member.end(Ending::ForPlace(self.id));
         self.rooms.retire(self.member.id);
-    }
-
-    /// The run left threads behind: the process is replaced when its other runs are over.
-    pub fn leaked(&self, threads: u32) {
-        if threads > 0 {
-            measures::leaked(threads);
-            self.member.retires_for("leak");
-            self.rooms.retire(self.member.id);
-        }
     }
 
     /// Waits until the process is gone, and says why as far as this run is concerned. Nothing is heard from

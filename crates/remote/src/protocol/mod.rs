@@ -176,8 +176,10 @@ pub struct Health {
     pub runs: u32,
     /// Threads that execute nodes.
     pub busy_threads: u32,
-    /// Threads that could not be ended with their runs.
+    /// Threads that still work for runs that are over.
     pub leaked_threads: u32,
+    /// How long the first of them has done so, in seconds.
+    pub oldest_leak_s: f64,
     /// Memory in use, in bytes.
     pub rss_bytes: u64,
 }

@@ -62,9 +62,6 @@ async fn see_through(pool: Pool, number: u64) -> Result<u32, String> {
         }
         match call.reply::<RunEnded>().await {
             Ok(ended) => {
-                if manner == Manner::Leaking {
-                    place.leaked(ended.leaked_threads);
-                }
                 let good = match manner {
                     Manner::Good | Manner::Leaking => ended.outcome == OutcomeKind::Success,
                     Manner::Stopped => ended.outcome == OutcomeKind::Stopped,
