@@ -166,9 +166,9 @@ impl Attempt {
             never = self.pace() => match never {},
         };
         let verdict = verdict::of_run(ending.ended, self.stopper.cause());
-        let untouched = !self.observed.has_stored_root();
+        let untouched = !self.observed.has_applied_input();
         if verdict == Verdict::Interrupt && untouched && keeps_input(&self.run) {
-            // It was stopped before its input was stored.
+            // It was stopped before its input was stored where the next run finds it.
             return self.visit().await;
         }
         (verdict, ending.head)

@@ -30,7 +30,7 @@ struct Inner {
     /// In the order in which they began.
     spoken: Vec<Spoken>,
     places: HashMap<String, usize>,
-    stored_root: bool,
+    applied_input: bool,
 }
 
 impl Observed {
@@ -66,12 +66,15 @@ impl Observed {
 
     /// A checkpoint was stored.
     pub(crate) fn stored_checkpoint(&self, checkpoint: &NewCheckpoint) {
-        self.lock().stored_root |= checkpoint.checkpoint.ns.is_empty();
+        let checkpoint = &checkpoint.checkpoint;
+        // The one of the input only says that there is one: the channels get it with the next.
+        let is_later = checkpoint.metadata.get("source") != Some(&"input".into());
+        self.lock().applied_input |= checkpoint.ns.is_empty() && is_later;
     }
 
-    /// Whether a checkpoint of the root graph was stored.
-    pub(crate) fn has_stored_root(&self) -> bool {
-        self.lock().stored_root
+    /// Whether a checkpoint of the root graph was stored that has the input in its channels.
+    pub(crate) fn has_applied_input(&self) -> bool {
+        self.lock().applied_input
     }
 
     /// The messages of tasks whose results were not stored.

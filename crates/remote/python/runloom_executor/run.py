@@ -158,8 +158,13 @@ class Run:
 
     async def _apply_input(self) -> None:
         request = self.request
-        if not request.has_input or await self._was_here():
+        if not request.has_input:
             return
+        if head := await self._own_head():
+            if head.metadata.get("source") != "input":
+                return
+            # It was accepted, but the graph's channels do not have it yet: they get it one superstep later.
+            request.continue_from_head()
         async with self._open() as graph:
             arguments = request.arguments(graph, _KNOWN)
             arguments |= {"interrupt_before": "*", "interrupt_after": None}
@@ -239,10 +244,16 @@ class Run:
 
     async def _was_here(self) -> bool:
         """Whether the thread's last checkpoint was written by this very run."""
+        return await self._own_head() is not None
+
+    async def _own_head(self) -> Any:
+        """The thread's last checkpoint, if it was written by this very run."""
         head = await self._saver.aget_tuple(
             {"configurable": {"thread_id": self.request.thread_id, "checkpoint_ns": ""}}
         )
-        return head is not None and head.metadata.get("run_id") == self.request.run_id
+        if head is None or head.metadata.get("run_id") != self.request.run_id:
+            return None
+        return head
 
     # The end.
 
