@@ -139,6 +139,22 @@ async def test_applying_the_input_executes_nothing_and_happens_once(worker: Work
     assert len(worker.shelf.checkpoints[nothing.thread_id]) == 0
 
 
+async def test_an_input_that_was_accepted_only_is_applied(worker: Worker) -> None:
+    """A stop may fall between the checkpoint of the input and the one in whose channels it is."""
+    run_id, thread_id = str(uuid4()), str(uuid4())
+    stored = worker.shelf.checkpoints[thread_id]
+    for _ in range(2):
+        attempt = worker.run(
+            "two_steps", {"done": ["input"]}, work="apply_input", run_id=run_id, thread_id=thread_id
+        )
+        assert (await attempt.end())["outcome"] == "stopped"
+        assert len(stored) == 2
+        assert (await worker.state(attempt))["values"] == {"done": ["input"]}
+        for namespace, checkpoint in sorted(stored):
+            worker.shelf.writes.pop((thread_id, namespace, checkpoint), None)
+        del stored[max(stored)]
+
+
 async def test_the_context_is_cut_to_what_the_graph_knows(worker: Worker) -> None:
     end = await worker.run("contextual", {"done": []}, context={"color": "red", "thread_id": "x"}).end()
     assert end["head"]["values"] == {"done": ["red"]}, end
