@@ -65,6 +65,12 @@ impl Refusal {
         Self::new(ErrorCode::Internal, "Internal Server Error")
     }
 
+    /// A failure of a graph's own code, which only who wrote the graph can mend: logged here, and shown.
+    fn of_graph(reason: String) -> Self {
+        tracing::error!(error = reason, "a graph could not answer");
+        Self::new(ErrorCode::Internal, reason)
+    }
+
     fn unavailable(error: &dyn std::fmt::Display) -> Self {
         measures::unavailable();
         tracing::warn!(%error, "request refused for now");
@@ -128,7 +134,7 @@ impl From<ExecutorError> for Refusal {
             ExecutorError::Invalid(detail) => Self::bad_request(detail),
             ExecutorError::Host(error) => error.into(),
             error @ ExecutorError::Unavailable(_) => Self::unavailable(&error),
-            error @ ExecutorError::Failed(_) => Self::internal(&error),
+            ExecutorError::Failed(reason) => Self::of_graph(reason),
         }
     }
 }

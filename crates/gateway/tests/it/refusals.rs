@@ -135,6 +135,17 @@ async fn without_a_database_every_question_is_worth_another_try() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_a_graph_is_said_to_who_asks_it() {
+    let server = Server::start().await;
+    server.thread(1, json!({"graph_id": "agent"})).await;
+    let path = format!("/threads/{}/state", thread_id(1));
+    let reply = server
+        .post(&path, json!({"values": {}, "as_node": "fail"}))
+        .await;
+    assert_eq!(reply.refusal(500), "ValueError: no ink");
+}
+
+#[tokio::test]
 async fn a_handler_that_panics_is_answered_for_and_the_server_goes_on() {
     let server = Server::start().await;
     server.thread(1, json!({"graph_id": "agent"})).await;

@@ -75,6 +75,9 @@ impl Ledger {
                 None | Some("write") => vec!["check".to_owned()],
                 Some("check") => Vec::new(),
                 Some("panic") => panic!("the ledger is on fire"),
+                Some("fail") => {
+                    return Err(ExecutorError::Failed("ValueError: no ink".to_owned()));
+                }
                 Some(other) => {
                     return Err(ExecutorError::Invalid(format!("no node named {other:?}")));
                 }
