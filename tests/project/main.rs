@@ -224,7 +224,7 @@ async fn what_a_project_asks_for_in_vain_keeps_it_from_starting() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = folder.path().join("langgraph.json");
     let file = json!({
-        "graphs": {"agent": "./agent.py:graph"},
+        "graphs": {"agent": "./agent.py"},
         "auth": {"path": "./auth.py:auth"},
         "store": {"index": {"embed": "openai:small", "dims": 3}},
     });
@@ -238,7 +238,7 @@ async fn what_a_project_asks_for_in_vain_keeps_it_from_starting() {
         .expect("it can be started");
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
-    for named in ["graphs.agent: there is no file", "auth: ", "store.index: "] {
+    for named in ["graphs.agent: `./agent.py` does not say", "auth: ", "store.index: "] {
         assert!(said.contains(named), "{named} in {said}");
     }
 }

@@ -1,4 +1,4 @@
-//! The graphs that a file names, and whether there can be one where it says.
+//! The graphs that a file names. Whether there is one where it says turns out when they are loaded.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,7 +23,6 @@ const OF_JAVASCRIPT: [&str; 8] = ["js", "jsx", "mjs", "cjs", "ts", "tsx", "mts",
 /// The graphs of the key `graphs`. What is wrong with one of them is noted; the others are read.
 pub(super) fn read(
     value: Option<&Value>,
-    root: &Path,
     findings: &mut Findings,
 ) -> BTreeMap<String, GraphSource> {
     let mut graphs = BTreeMap::new();
@@ -44,7 +43,7 @@ pub(super) fn read(
         let Some(graph) = source(&key, value, findings) else {
             continue;
         };
-        match check(&graph.path, root) {
+        match check(&graph.path) {
             Ok(()) => {
                 graphs.insert(id.clone(), graph);
             }
@@ -100,7 +99,7 @@ enum Flaw {
     Broken(String),
 }
 
-fn check(path: &str, root: &Path) -> Result<(), Flaw> {
+fn check(path: &str) -> Result<(), Flaw> {
     let Some((place, name)) = path.rsplit_once(':').filter(|(place, _)| !place.is_empty()) else {
         // A file of JavaScript may leave the name out, so its kind is looked at first.
         return Err(if is_javascript(path) {
@@ -121,16 +120,6 @@ fn check(path: &str, root: &Path) -> Result<(), Flaw> {
     if !is_name {
         return Err(Flaw::Broken(format!(
             "`{name}` in `{path}` is not a name of Python"
-        )));
-    }
-    let is_file = place.contains(['/', '\\']) || has_extension(place, "py");
-    if is_file && !root.join(place).is_file() {
-        return Err(Flaw::Broken(format!(
-            "there is no file {}",
-            root.join(place)
-                .components()
-                .collect::<std::path::PathBuf>()
-                .display()
         )));
     }
     Ok(())

@@ -93,7 +93,7 @@ impl Project {
 
         let mut findings = Findings::default();
         keys::judge(&said, &mut findings);
-        let graphs = graphs::read(said.get("graphs"), &root, &mut findings);
+        let graphs = graphs::read(said.get("graphs"), &mut findings);
         let dependencies = paths::dependencies(said.get("dependencies"), &root, &mut findings);
         let (environment, env_file) = environment::read(
             said.get("env"),

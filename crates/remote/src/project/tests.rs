@@ -210,10 +210,6 @@ async fn what_makes_no_sense_is_an_error_whatever_is_allowed() {
             "graphs.a: `./agent.py` does not say which object",
         ),
         (
-            json!({"graphs": {"a": "./gone.py:graph"}}),
-            "graphs.a: there is no file ",
-        ),
-        (
             json!({"graphs": {"a": "./agent.py:two words"}}),
             "graphs.a: `two words` in ",
         ),
