@@ -137,7 +137,7 @@ class Control:
 
     def _on_item(self, call: int, name: str, body: Any) -> None:
         active = self._active.get(call)
-        if active is None or active.outbox is None or self._executor is None:
+        if active is None or self._executor is None:
             return
         if name == "credit" and isinstance(body, int):
             self._graph_loop.call_soon_threadsafe(self._executor.credit, call, body)

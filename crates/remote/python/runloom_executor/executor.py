@@ -9,7 +9,7 @@ from typing import Any, Coroutine, Protocol
 
 from . import current, questions
 from .current import CurrentRun
-from .errors import Failed, ProtocolError, message_of
+from .errors import Failed, ProtocolError, Unavailable, message_of
 from .graphs import Graphs
 from .line import Line
 from .outbox import Outbox
@@ -45,6 +45,7 @@ class Executor:
         self._store = store
         self._answers = answers
         self._runs: dict[int, Run] = {}
+        self._questions: dict[int, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def run(self, owner: CurrentRun, body: dict[str, Any], outbox: Outbox) -> None:
@@ -63,9 +64,11 @@ class Executor:
         self._keep(self._see_through(owner, run))
 
     def stop(self, call: int, kind: str) -> None:
-        """Asks a run to stop. Nothing happens if it is over."""
+        """Asks a run to stop, or calls off a question. Nothing happens if it is over."""
         if run := self._runs.get(call):
             run.stop(kind)
+        elif question := self._questions.get(call):
+            question.cancel()
 
     def credit(self, call: int, count: int) -> None:
         """Lets a run send more."""
@@ -73,15 +76,25 @@ class Executor:
             run.outbox.add_credit(count)
 
     def cancel_all(self, call: int) -> None:
-        """Cancels whatever goes on for a run, once more."""
+        """Cancels whatever goes on for a run or a question, once more."""
         if run := self._runs.get(call):
             run.cancel_all()
+        elif question := self._questions.get(call):
+            question.cancel()
 
     def ask(self, owner: CurrentRun, method: str, body: dict[str, Any]) -> None:
         """Begins to answer a question."""
         context = contextvars.copy_context()
         context.run(current.run.set, owner)
-        self._keep(self._answer(owner, method, body), context)
+        question = self._keep(self._answer(owner, method, body), context)
+        self._questions[owner.call] = question
+        question.add_done_callback(lambda question: self._asked(owner, question))
+
+    def _asked(self, owner: CurrentRun, question: asyncio.Task[None]) -> None:
+        del self._questions[owner.call]
+        if question.cancelled():  # before it began
+            owner.close()
+            self._answers.refused(owner, Unavailable("the question was called off"))
 
     async def _see_through(self, owner: CurrentRun, run: Run) -> None:
         try:
@@ -104,8 +117,11 @@ class Executor:
         finally:
             owner.close()
 
-    def _keep(self, work: Coroutine[Any, Any, None], context: contextvars.Context | None = None) -> None:
+    def _keep(
+        self, work: Coroutine[Any, Any, None], context: contextvars.Context | None = None
+    ) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, context=context)
         # A task that nobody refers to may vanish.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

@@ -104,7 +104,7 @@ impl Drive {
             Ok(body) => self.ended(&body, run),
             Err(CallError::Gone) => ended(self.gone(run).await),
             Err(CallError::Refused(refusal)) => ended(refused(refusal)),
-            Err(error @ (CallError::Malformed(_) | CallError::TooLarge(_))) => ended(odd(&error)),
+            Err(error) => ended(odd(&error)),
         };
         self.call.close().await;
         outcome

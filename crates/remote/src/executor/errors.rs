@@ -42,7 +42,7 @@ impl From<Malformed> for RemoteError {
 /// Why a question about `graph` has no answer.
 pub(super) fn of_question(error: CallError, graph: &GraphId) -> ExecutorError {
     match error {
-        CallError::Gone => ExecutorError::Unavailable(error.to_string()),
+        CallError::Gone | CallError::Late(_) => ExecutorError::Unavailable(error.to_string()),
         CallError::Refused(refusal) => match refusal.kind.as_str() {
             RemoteError::UNKNOWN_GRAPH => ExecutorError::UnknownGraph(graph.clone()),
             RemoteError::INVALID => ExecutorError::Invalid(refusal.message),

@@ -7,6 +7,7 @@ mod wire;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -38,6 +39,9 @@ pub enum CallError {
     /// The request is larger than a frame may be; its size in bytes.
     #[error("a message of {0} bytes is too large for an executor")]
     TooLarge(usize),
+    /// There was no answer for as long as there may be none.
+    #[error("the graph gave no answer within {0:?}")]
+    Late(Duration),
 }
 
 /// The worker's end of a socket. Dropping it ends the conversation: whatever is asked has no answer then.

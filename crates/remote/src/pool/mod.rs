@@ -5,6 +5,7 @@ mod endings;
 mod keeper;
 mod member;
 mod place;
+mod question;
 mod rooms;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::peer::{Answers, CallError};
 use crate::process::{Launch, StartError};
 use crate::protocol::{Manifest, RemoteError};
 use keeper::{Keeper, Replacement};
+use question::Question;
 use rooms::{Asked, Rooms};
 
 pub use crate::measures::Census;
@@ -42,6 +44,8 @@ pub struct PoolConfig {
     pub silence: Duration,
     /// How long a question waits for a process that can answer.
     pub question_wait: Duration,
+    /// How long a process may take to answer a question. Then it is called off.
+    pub question_limit: Duration,
 }
 
 impl Default for PoolConfig {
@@ -53,6 +57,7 @@ impl Default for PoolConfig {
             spare: true,
             silence: Duration::from_secs(30),
             question_wait: Duration::from_secs(15),
+            question_limit: Duration::from_secs(30),
         }
     }
 }
@@ -85,6 +90,7 @@ struct Shared {
     closing: CancellationToken,
     tasks: TaskTracker,
     question_wait: Duration,
+    question_limit: Duration,
 }
 
 impl Pool {
@@ -92,7 +98,7 @@ impl Pool {
     pub async fn start(config: PoolConfig, launch: Launch) -> Result<Self, StartError> {
         let first = keeper::start(&launch).await?;
         let rooms = Arc::new(Rooms::new(&config));
-        let question_wait = config.question_wait;
+        let (question_wait, question_limit) = (config.question_wait, config.question_limit);
         let (sender, manifest) = watch::channel(Arc::clone(first.manifest()));
         let (replacements, asked) = mpsc::unbounded_channel();
         let closing = CancellationToken::new();
@@ -108,6 +114,7 @@ impl Pool {
             closing,
             tasks,
             question_wait,
+            question_limit,
         })))
     }
 
@@ -148,6 +155,7 @@ impl Pool {
     }
 
     /// Asks any process. What it asks on behalf of the question is answered by `answers`, or refused.
+    /// [`CallError::Late`] if it does not answer in time. A question whose future is dropped is called off.
     pub async fn ask<B, R>(
         &self,
         method: &str,
@@ -159,10 +167,8 @@ impl Pool {
         R: DeserializeOwned,
     {
         let desk = self.desk().await?;
-        let mut call = desk.open(method, body, answers)?;
-        let answer = call.reply().await;
-        call.close().await;
-        answer
+        let question = Question::new(desk.open(method, body, answers)?);
+        question.answer(self.0.question_limit).await
     }
 
     /// Starts processes with newer code; the old ones end when their runs are over. If the new ones do not

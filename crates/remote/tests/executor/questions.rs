@@ -1,5 +1,6 @@
 //! What is asked about graphs and states.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use runloom_core::checkpoint::CheckpointQuery;
@@ -8,10 +9,12 @@ use runloom_core::ids::GraphId;
 use runloom_core::json::{Json, JsonMap};
 use runloom_core::projection;
 use runloom_core::state::{HistoryQuery, NodeUpdate, StateQuery, StateUpdate};
+use runloom_remote::executor::RemoteExecutor;
 use runloom_remote::pool::PoolConfig;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use crate::support::{Gate, Run, Thread, as_map, ended, executor, executor_with};
+use crate::support::{Gate, LIMIT, Run, Thread, as_map, ended, executor, executor_with};
 
 fn graph(name: &str) -> GraphId {
     GraphId(name.to_owned())
@@ -167,6 +170,52 @@ async fn questions_about_graphs_that_are_not_there_are_refused() {
         panic!("{broken:?}");
     };
     assert!(reason.contains("no_such_module_anywhere"), "{reason}");
+}
+
+/// One process, whose factory hangs at the first question until that is called off.
+async fn hanging(question_limit: Duration) -> Arc<RemoteExecutor> {
+    let pool = PoolConfig {
+        question_limit,
+        spare: false,
+        ..PoolConfig::default()
+    };
+    executor_with(pool, Duration::from_secs(20)).await
+}
+
+/// What the state of a thread is answered with once the first question was called off.
+async fn was_called_off(executor: &RemoteExecutor, thread: &Thread) {
+    let next = executor
+        .state(&graph("hanging"), latest(thread), thread.host.clone())
+        .await;
+    let Err(ExecutorError::Failed(reason)) = next else {
+        panic!("{next:?}");
+    };
+    assert_eq!(reason, "ValueError: called off before");
+}
+
+#[tokio::test]
+async fn a_question_that_is_never_answered_is_called_off() {
+    let executor = hanging(Duration::from_secs(3)).await;
+    let thread = Thread::new();
+    let late = executor
+        .state(&graph("hanging"), latest(&thread), thread.host.clone())
+        .await;
+    let Err(ExecutorError::Unavailable(reason)) = late else {
+        panic!("{late:?}");
+    };
+    assert!(reason.contains("within 3s"), "{reason}");
+    was_called_off(&executor, &thread).await;
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_waits_for_any_more_is_called_off() {
+    let executor = hanging(LIMIT).await;
+    let thread = Thread::new();
+    let id = graph("hanging");
+    let question = executor.state(&id, latest(&thread), thread.host.clone());
+    let given_up = timeout(Duration::from_secs(3), question).await;
+    assert!(given_up.is_err(), "{given_up:?}");
+    was_called_off(&executor, &thread).await;
 }
 
 #[tokio::test]

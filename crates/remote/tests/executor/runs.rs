@@ -110,7 +110,8 @@ async fn a_graph_that_cannot_be_loaded_is_listed_and_its_runs_say_why() {
         .map(|graph| graph.id.0)
         .collect();
     let listed = [
-        "ask", "block", "broken", "chat", "fail", "flood", "remember", "steps",
+        "ask", "block", "broken", "chat", "fail", "flood", "hanging", "missing", "remember",
+        "steps",
     ];
     assert_eq!(graphs, listed);
     let reports = executor.reports();
@@ -118,8 +119,11 @@ async fn a_graph_that_cannot_be_loaded_is_listed_and_its_runs_say_why() {
         .iter()
         .filter(|report| report.error.is_some())
         .collect();
-    assert_eq!(broken.len(), 1);
+    assert_eq!(broken.len(), 2);
     assert_eq!(broken[0].id, "broken".into());
+    assert_eq!(broken[1].id, "missing".into());
+    let missing = broken[1].error.as_ref().unwrap();
+    assert_eq!(missing.kind, "FileNotFoundError");
 
     let outcome = Run::of("broken", &Thread::new(), &json!({}))
         .execute(&executor)
