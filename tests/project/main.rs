@@ -238,7 +238,11 @@ async fn what_a_project_asks_for_in_vain_keeps_it_from_starting() {
         .expect("it can be started");
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
-    for named in ["graphs.agent: `./agent.py` does not say", "auth: ", "store.index: "] {
+    for named in [
+        "graphs.agent: `./agent.py` does not say",
+        "auth: ",
+        "store.index: ",
+    ] {
         assert!(said.contains(named), "{named} in {said}");
     }
 }

@@ -101,7 +101,7 @@ impl Drive {
             }
         };
         let outcome = match answer {
-            Ok(body) => self.ended(&body, run),
+            Ok(body) => Self::ended(&body, run),
             Err(CallError::Gone) => ended(self.gone(run).await),
             Err(CallError::Refused(refusal)) => ended(refused(refusal)),
             Err(error) => ended(odd(&error)),
@@ -142,7 +142,7 @@ impl Drive {
     }
 
     /// What the executor's answer means.
-    fn ended(&self, body: &[u8], run: RunId) -> Outcome {
+    fn ended(body: &[u8], run: RunId) -> Outcome {
         let body: RunEnded = match decode(body) {
             Ok(body) => body,
             Err(error) => return ended(odd(&error)),
