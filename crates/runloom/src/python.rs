@@ -13,8 +13,9 @@ use runloom_remote::protocol::RemoteError;
 /// What this process wants of a project's graphs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// Runs, which are waited for `grace` when they are told to stop and do not.
-    Runs { grace: Duration },
+    /// Runs, which are waited for `grace` when they are told to stop and do not, and which others take
+    /// over when this process has been silent for its `lease`.
+    Runs { grace: Duration, lease: Duration },
     /// Answers about their state and their shape.
     Questions,
 }
@@ -23,7 +24,7 @@ impl Part {
     /// How long code that ignores a stop is waited for.
     pub(crate) fn grace(self) -> Duration {
         match self {
-            Self::Runs { grace } => grace,
+            Self::Runs { grace, .. } => grace,
             Self::Questions => Duration::ZERO,
         }
     }
@@ -45,6 +46,10 @@ impl Part {
     fn config(self) -> Config {
         Config {
             grace: self.grace(),
+            lease: match self {
+                Self::Runs { lease, .. } => Some(lease),
+                Self::Questions => None,
+            },
             pool: PoolConfig {
                 spare: self != Self::Questions,
                 ..PoolConfig::default()

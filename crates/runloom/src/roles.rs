@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use runloom_graph::CompiledGraph;
 use tokio::net::TcpListener;
 
-use crate::cli::{All, Command, Dev, GatewayRole, MonitorArgs, WorkerArgs, WorkerRole};
+use crate::cli::{All, Command, Dev, GatewayRole, MonitorArgs, TimingArgs, WorkerArgs, WorkerRole};
 use crate::graphs::Graphs;
 use crate::monitor::Numbers;
 use crate::python::Part;
@@ -36,7 +36,7 @@ async fn dev(args: Dev, own: Own) -> anyhow::Result<()> {
     let listener = http::listen(&args.listen).await?;
     let backends = wiring::embedded(&args.store, &args.worker).await?;
     let config = args.gateway.config(&args.timing, &graphs);
-    let part = runs(&args.worker);
+    let part = runs(&args.worker, &args.timing);
     let server = Server {
         graphs: graphs.serve(backends.clock.clone(), part).await?,
         gateway: Some((listener, config)),
@@ -78,7 +78,7 @@ async fn worker(args: WorkerRole, own: Own) -> anyhow::Result<()> {
     let backends = wiring::servers(&args.servers, Some(&args.worker)).await?;
     let server = Server {
         graphs: graphs
-            .serve(backends.clock.clone(), runs(&args.worker))
+            .serve(backends.clock.clone(), runs(&args.worker, &args.timing))
             .await?,
         gateway: None,
         worker: Some(args.worker.config(&args.timing)),
@@ -96,7 +96,7 @@ async fn all(args: All, own: Own) -> anyhow::Result<()> {
     let listener = http::listen(&args.listen).await?;
     let backends = wiring::servers(&args.servers, Some(&args.worker)).await?;
     let config = args.gateway.config(&args.timing, &graphs);
-    let part = runs(&args.worker);
+    let part = runs(&args.worker, &args.timing);
     let server = Server {
         graphs: graphs.serve(backends.clock.clone(), part).await?,
         gateway: Some((listener, config)),
@@ -111,9 +111,11 @@ async fn all(args: All, own: Own) -> anyhow::Result<()> {
 }
 
 /// What executes runs needs of the graphs.
-fn runs(args: &WorkerArgs) -> Part {
-    let grace = args.stop_grace;
-    Part::Runs { grace }
+fn runs(args: &WorkerArgs, timing: &TimingArgs) -> Part {
+    Part::Runs {
+        grace: args.stop_grace,
+        lease: timing.lease,
+    }
 }
 
 async fn watched(args: &MonitorArgs) -> anyhow::Result<Option<TcpListener>> {

@@ -51,6 +51,7 @@ class Control:
         self._loop = asyncio.new_event_loop()
         self._peer: Peer
         self._sock = sock
+        self._silent_for = 0
 
     def start(self) -> None:
         """Starts the thread."""
@@ -60,6 +61,10 @@ class Control:
         """From now on runs and questions go to this executor, whose sync nodes work in this pool."""
         self._pool = pool
         self._executor = executor
+
+    def end_in_silence(self, seconds: int) -> None:
+        """From now on the process ends if the worker says nothing for so many seconds."""
+        self._loop.call_soon_threadsafe(self._tick, seconds)
 
     # From any thread.
 
@@ -94,7 +99,16 @@ class Control:
         # Without the worker there is nobody to work for, and nobody who could end what runs here.
         self._peer = await Peer.open(self._sock, self._on_request, self._on_item, on_end=end)
 
+    def _tick(self, most: int) -> None:
+        # Turns of the loop are counted, not time: what was said while this process could not listen has
+        # still to be heard.
+        self._silent_for += 1
+        if self._silent_for > most:
+            end()
+        self._loop.call_later(1.0, self._tick, most)
+
     def _on_request(self, _peer: Peer, call: int, method: str, body: Any) -> None:
+        self._silent_for = 0
         if not isinstance(body, dict):
             self._fail(call, Invalid(f"the body of {method} is no map"))
         elif method == "ping":

@@ -82,6 +82,8 @@ async def _serve(
     await graphs.examine_factories()
     control.take_runs(Executor(graphs, data, pool, settings.get("store", True), control), pool)
     control.reply(call, _manifest(graphs))
+    if silence := settings.get("silence_s"):
+        control.end_in_silence(silence)
     await asyncio.get_running_loop().create_future()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from worker import working
 
 GRAPHS = {"forking": "./parting.py:forking"}
@@ -24,3 +25,12 @@ async def test_a_forked_child_that_is_asked_to_end_does_not_end_the_process() ->
         end = await worker.run("forking", {"done": []}).end()
         assert end["outcome"] == "success"
         assert all(line["message"] != "goodbye" for line in worker.lines)
+
+
+async def test_a_process_ends_if_its_worker_says_nothing_any_more() -> None:
+    async with working(GRAPHS, silence_s=1) as worker:
+        for _ in range(8):
+            await worker.control.ask("ping", {})
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(worker.process.wait(), 0.4)
+        await asyncio.wait_for(worker.process.wait(), 20)

@@ -4,14 +4,23 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
+use super::Config;
 use crate::pool::PoolConfig;
 use crate::process::Launch;
 use crate::project::Project;
 use crate::protocol::{GraphSource, Hello, PROTOCOL, Settings};
 use crate::python::Package;
 
-/// A process that holds the graphs of `project`, and has `patience` to load them.
-pub(super) fn of(project: &Project, package: &Package, patience: Duration) -> Launch {
+/// Workers speak once a second; fewer seconds than this without a word mean nothing.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(5);
+
+/// A process that holds the graphs of `project`.
+pub(super) fn of(project: &Project, package: &Package, config: &Config) -> Launch {
+    let silence = config.lease.map(|lease| lease.max(SHORTEST_SILENCE));
+    let settings = Settings {
+        silence_s: silence.map(|silence| u32::try_from(silence.as_secs()).unwrap_or(u32::MAX)),
+        ..Settings::default()
+    };
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let graphs = project.graphs.iter().map(|(id, source)| {
         let source = GraphSource {
@@ -34,9 +43,9 @@ pub(super) fn of(project: &Project, package: &Package, patience: Duration) -> La
             graphs: graphs.collect(),
             root: text(&project.root),
             dependencies: dependencies.map(|folder| text(folder)).collect(),
-            settings: Settings::default(),
+            settings,
         },
-        patience,
+        patience: config.patience,
     }
 }
 

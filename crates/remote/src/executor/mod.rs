@@ -40,6 +40,9 @@ pub struct Config {
     pub grace: Duration,
     /// How long a process may take to load its graphs.
     pub patience: Duration,
+    /// The worker's lease: a process that hears nothing of its worker for so long ends itself, as its runs
+    /// are somebody else's by then. None where no runs are executed.
+    pub lease: Option<Duration>,
 }
 
 impl Default for Config {
@@ -48,6 +51,7 @@ impl Default for Config {
             pool: PoolConfig::default(),
             patience: PATIENCE,
             grace: Duration::from_secs(10),
+            lease: None,
         }
     }
 }
@@ -81,7 +85,7 @@ impl RemoteExecutor {
             problem: format!("the executor's package cannot be written: {error}"),
         })?;
         let pool = launch::pool_config(&config.pool, &project);
-        let pool = Pool::start(pool, launch::of(&project, &package, config.patience)).await?;
+        let pool = Pool::start(pool, launch::of(&project, &package, &config)).await?;
         Ok(Arc::new(Self {
             config,
             package,
@@ -94,7 +98,7 @@ impl RemoteExecutor {
     /// when theirs are over. If no new process starts, everything stays as it was. How many processes
     /// there are does not change.
     pub async fn reload(&self, project: Arc<Project>) -> Result<Vec<GraphReport>, StartError> {
-        let launch = launch::of(&project, &self.package, self.config.patience);
+        let launch = launch::of(&project, &self.package, &self.config);
         let manifest = self.pool.replace(launch).await?;
         Ok(reports(&manifest))
     }

@@ -112,6 +112,8 @@ pub struct Settings {
     pub max_threads: u32,
     /// Whether graphs get a store.
     pub store: bool,
+    /// After how many seconds without a word from the worker the process ends itself; never if none.
+    pub silence_s: Option<u32>,
 }
 
 impl Default for Settings {
@@ -119,6 +121,7 @@ impl Default for Settings {
         Self {
             max_threads: 64,
             store: true,
+            silence_s: None,
         }
     }
 }
