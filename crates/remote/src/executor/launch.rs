@@ -14,9 +14,15 @@ use crate::python::Package;
 /// Workers speak once a second; fewer seconds than this without a word mean nothing.
 const SHORTEST_SILENCE: Duration = Duration::from_secs(5);
 
+/// How much earlier than the worker's lease a process ends: silence is counted in seconds, and only once
+/// one of them has passed.
+const MARGIN: Duration = Duration::from_secs(2);
+
 /// A process that holds the graphs of `project`.
 pub(super) fn of(project: &Project, package: &Package, config: &Config) -> Launch {
-    let silence = config.lease.map(|lease| lease.max(SHORTEST_SILENCE));
+    let silence = config
+        .lease
+        .map(|lease| lease.saturating_sub(MARGIN).max(SHORTEST_SILENCE));
     let settings = Settings {
         silence_s: silence.map(|silence| u32::try_from(silence.as_secs()).unwrap_or(u32::MAX)),
         ..Settings::default()
