@@ -22,8 +22,9 @@ cluster=$(grep -E '^(python|javascript|clients)( \(heavy\))?:' "$log" | sed 's/^
 scripts/python-graphs.sh target/release/runloom 2>&1 | tee "$log" || failed=1
 graphs=$(grep -E '^(python|javascript|clients)( \(heavy\))?:' "$log" | sed 's/^/graphs in Python: /')
 RUNLOOM_BIN=target/release/runloom RUNLOOM_TEST_CONFIG=tests/graphs/served/langgraph.json \
-    scripts/cluster.sh target/release/runloom -- \
-    scripts/python-graphs.sh --python -k "test_python and not trouble" 2>&1 | tee "$log" || failed=1
+    scripts/cluster.sh target/release/runloom -- sh -c '
+        scripts/python-graphs.sh --python -k "test_python and not trouble"; python=$?
+        scripts/python-graphs.sh --js && exit $python' 2>&1 | tee "$log" || failed=1
 graphs+=$'\n'$(grep -E '^clients:' "$log" | sed 's/^/graphs in Python on many machines: /')
 scripts/nats-tests.sh target/release/runloom 2>&1 | tee "$log" || failed=1
 clients+=$'\nover NATS alone: '$(grep -E '^[0-9]+ (passed|failed)' "$log" | tail -n 1)
