@@ -204,8 +204,9 @@ pub trait Host: CheckpointReader {
     /// Publishes events in order. Waits while readers cannot keep up with what is buffered.
     async fn emit(&self, events: Vec<Emission>);
 
-    /// Whether the attempt may still act. Asked before each superstep: a process that was stopped in
-    /// its tracks and goes on may have lost its thread meanwhile, and nobody has told it yet.
+    /// Whether the attempt may still act. Asked before each superstep and before each node: a process
+    /// that was stopped in its tracks and goes on may have lost its thread meanwhile, and nobody has
+    /// told it yet.
     fn may_act(&self) -> bool {
         true
     }

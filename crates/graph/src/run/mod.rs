@@ -49,7 +49,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Whether the attempt may begin another superstep.
+    /// Whether the attempt may begin another superstep, or a node of it.
     pub(crate) fn may_act(&self) -> bool {
         self.host.upgrade().is_some_and(|host| host.may_act())
     }

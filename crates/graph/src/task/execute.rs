@@ -94,6 +94,10 @@ async fn attempt(
 ) -> Result<Finished, NodeError> {
     let command = match &node.body {
         Body::Function(function) => {
+            // The superstep may have begun before the process was stopped in its tracks.
+            if !run.may_act() {
+                return Err(NodeError::cancelled());
+            }
             let context = NodeContext {
                 run: run.clone(),
                 task: task.clone(),

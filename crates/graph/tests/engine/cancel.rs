@@ -15,6 +15,7 @@ use runloom_testkit::doubles::{Gate, HostDouble, TokioClock};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Request, ms, word};
+use crate::cut::CutHost;
 use crate::nodes::{ask, input, log_graph, say, say_after};
 
 const ALL: [Durability; 3] = [Durability::Sync, Durability::Async, Durability::Exit];
@@ -476,4 +477,16 @@ async fn runs_of_one_executor_do_not_disturb_each_other() {
     let outcome = bench.executor.execute(attempt, host).await;
     assert_eq!(word(&outcome), "failed Panic");
     assert_eq!(word(&run.await.unwrap()), "success");
+}
+
+#[tokio::test(start_paused = true)]
+async fn neither_a_superstep_nor_a_node_begins_in_a_process_that_may_not_act_any_more() {
+    // Asked before each superstep and before its node.
+    for (acts, executed) in [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (6, 3)] {
+        let bench = Bench::new(chain());
+        let request = Request::input(input()).modes(&[StreamMode::Updates]);
+        let host = CutHost::of_paused(bench.host.clone(), acts);
+        bench.executor.execute(bench.attempt(&request), host).await;
+        assert_eq!(bench.events_named("updates").len(), executed, "{acts}");
+    }
 }

@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct CutHost {
     host: Arc<HostDouble>,
     left: AtomicUsize,
+    /// How often the attempt may still act.
+    acts: AtomicUsize,
     /// Trips when the last one is stored.
     pub(crate) cut: CancellationToken,
 }
@@ -24,6 +26,17 @@ impl CutHost {
         Arc::new(Self {
             host,
             left: AtomicUsize::new(puts),
+            acts: AtomicUsize::new(usize::MAX),
+            cut: CancellationToken::new(),
+        })
+    }
+
+    /// A host that says so many times that the attempt may act, and then that it may not.
+    pub(crate) fn of_paused(host: Arc<HostDouble>, acts: usize) -> Arc<Self> {
+        Arc::new(Self {
+            host,
+            left: AtomicUsize::new(usize::MAX),
+            acts: AtomicUsize::new(acts),
             cut: CancellationToken::new(),
         })
     }
@@ -67,6 +80,12 @@ impl Host for CutHost {
 
     async fn emit(&self, events: Vec<Emission>) {
         self.host.emit(events).await;
+    }
+
+    fn may_act(&self) -> bool {
+        let less = |left: usize| left.checked_sub(1);
+        let (one, other) = (Ordering::SeqCst, Ordering::SeqCst);
+        self.acts.fetch_update(one, other, less).is_ok()
     }
 
     fn items(&self) -> Arc<dyn Items> {
