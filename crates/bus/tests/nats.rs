@@ -235,6 +235,25 @@ async fn a_consumer_that_is_deleted_is_made_anew_while_somebody_waits() {
 }
 
 #[tokio::test]
+async fn a_worker_that_asks_and_goes_hears_again_once_others_have_made_the_queue() {
+    let server = Server::start(Version::Newest).await;
+    let options = options(&server.url());
+    let owner = connect(options.clone()).await;
+    let guest = Options {
+        manage_streams: false,
+        ..options.clone()
+    };
+    let worker = connect(guest).await;
+    delete_streams(&server.url(), &options.prefix.to_uppercase()).await;
+    // From its first refusal on, asking ends before anything is asked of the server.
+    let refused = async { while worker.notifier().wakes(8, PATIENCE).await.is_ok() {} };
+    timeout(PATIENCE, refused).await.expect("it is refused");
+    let thread = ThreadId::new();
+    wake(&owner, thread).await;
+    woken(&worker, thread).await;
+}
+
+#[tokio::test]
 async fn without_a_server_every_call_fails_in_time() {
     let mut server = Server::start(Version::Newest).await;
     let nats = connect(options(&server.url())).await;

@@ -173,21 +173,19 @@ impl Pump {
         })
     }
 
-    /// Makes anew what is missing. Meanwhile wake-ups still come past the queue.
+    /// Makes anew what is missing, until it is there: who asks is told of the trouble and goes, so
+    /// nobody may be left whose asking would begin this again. Meanwhile wake-ups still come past the
+    /// queue.
     fn mend(&self) -> BoxFuture<'static, ()> {
         let (dispatcher, filled) = (self.dispatcher.clone(), self.shelf.clone());
         async move {
-            match dispatcher.streams.ensure(Part::Dispatch).await {
-                Ok(()) => {
-                    filled.trouble(None);
-                    // It may be a moment until the server answers for it.
-                    sleep(GRACE).await;
-                }
-                Err(error) => {
-                    filled.trouble(Some(error.0));
-                    sleep(AGAIN).await;
-                }
+            while let Err(error) = dispatcher.streams.ensure(Part::Dispatch).await {
+                filled.trouble(Some(error.0));
+                sleep(AGAIN).await;
             }
+            filled.trouble(None);
+            // It may be a moment until the server answers for it.
+            sleep(GRACE).await;
         }
         .boxed()
     }
