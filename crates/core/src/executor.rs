@@ -23,6 +23,11 @@ pub trait Executor: Send + Sync + 'static {
     /// The graphs it can run, as they are now: a reload may add, remove or repair some.
     fn graphs(&self) -> Vec<GraphInfo>;
 
+    /// What others must know of one of them; `None` if it is not there. Asked for every run.
+    fn info(&self, graph: &GraphId) -> Option<GraphInfo> {
+        self.graphs().into_iter().find(|info| info.id == *graph)
+    }
+
     /// Runs one attempt of one run to its end.
     ///
     /// Returns only when every call to `host` that the attempt ever made was answered and, unless

@@ -41,10 +41,7 @@ impl Registry {
     }
 
     fn find(&self, graph: &GraphId) -> Option<(GraphInfo, &Arc<dyn Executor>)> {
-        self.executors.iter().find_map(|executor| {
-            let graphs = executor.graphs();
-            let info = graphs.into_iter().find(|info| info.id == *graph)?;
-            Some((info, executor))
-        })
+        let mut executors = self.executors.iter();
+        executors.find_map(|executor| Some((executor.info(graph)?, executor)))
     }
 }

@@ -17,15 +17,16 @@ pub(crate) async fn delete_of_runs(
     runs: &[RunId],
 ) -> Result<()> {
     see_at_rest(change, thread).await?;
+    let mut places = Vec::new();
     // Ids are stored as bytes, which JSON has not, so one statement takes one of them.
     for run in runs {
-        let places = sqlx::query!(
+        let own = sqlx::query!(
             "select ns, id from checkpoints where thread_id = ? and run_id = ?",
             thread.0,
             run.0
         );
-        let places = places.fetch_all(&mut **change).await?.into_iter();
-        delete(change, thread, places.map(|row| (row.ns, row.id)).collect()).await?;
+        let own = own.fetch_all(&mut **change).await?.into_iter();
+        places.extend(own.map(|row| (row.ns, row.id)));
         sqlx::query!(
             "delete from pending_writes where thread_id = ? and run_id = ?",
             thread.0,
@@ -34,7 +35,7 @@ pub(crate) async fn delete_of_runs(
         .execute(&mut **change)
         .await?;
     }
-    Ok(())
+    delete(change, thread, places).await
 }
 
 /// Deletes what can go of a thread's history.

@@ -66,15 +66,23 @@ impl GraphExecutor {
     }
 }
 
+fn info(id: &GraphId, graph: &CompiledGraph) -> GraphInfo {
+    GraphInfo {
+        id: id.clone(),
+        description: graph.parts().description.clone(),
+        messages_channel: graph.messages_channel().map(str::to_owned),
+    }
+}
+
 #[async_trait]
 impl Executor for GraphExecutor {
     fn graphs(&self) -> Vec<GraphInfo> {
-        let info = |(id, graph): (&GraphId, &CompiledGraph)| GraphInfo {
-            id: id.clone(),
-            description: graph.parts().description.clone(),
-            messages_channel: graph.messages_channel().map(str::to_owned),
-        };
-        self.graphs.iter().map(info).collect()
+        let graphs = self.graphs.iter();
+        graphs.map(|(id, graph)| info(id, graph)).collect()
+    }
+
+    fn info(&self, graph: &GraphId) -> Option<GraphInfo> {
+        self.graphs.get(graph).map(|found| info(graph, found))
     }
 
     async fn execute(&self, attempt: Attempt, host: Arc<dyn Host>) -> Outcome {

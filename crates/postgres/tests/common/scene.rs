@@ -2,50 +2,27 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta};
-use runloom_core::assistant::Assistant;
+use chrono::DateTime;
 use runloom_core::checkpoint::{Blob, Checkpoint, NewCheckpoint};
 use runloom_core::compose::{IfThreadMissing, NewRun};
 use runloom_core::database::{Guard, Queue, Runs, Settlement, Submission, Transit};
-use runloom_core::ids::{AssistantId, CheckpointId, ClaimId, RunId, ThreadId, WorkerId};
+use runloom_core::ids::{CheckpointId, ClaimId, ThreadId, WorkerId};
 use runloom_core::json::{Json, JsonMap};
 use runloom_core::lease::{ClaimReply, Claimed};
-use runloom_core::partial::PartialPolicy;
-use runloom_core::run::{MultitaskStrategy, Run, RunKwargs};
+use runloom_core::run::{MultitaskStrategy, Run};
 use runloom_core::state::Head;
 use runloom_postgres::Postgres;
+use runloom_testkit::conformance::database as conformance;
 use serde_json::json;
 
 pub(crate) const LEASE: Duration = Duration::from_mins(1);
 
 /// A run with an input; it brings its thread if need be.
 pub(crate) fn a_run(thread: ThreadId, strategy: MultitaskStrategy) -> NewRun {
-    let graph = "agent".into();
     NewRun {
-        id: RunId::new(),
-        thread_id: thread,
-        assistant: Assistant {
-            id: AssistantId::of_graph(&graph),
-            graph_id: graph,
-            config: JsonMap::new(),
-            context: JsonMap::new(),
-            created_at: DateTime::UNIX_EPOCH,
-            updated_at: DateTime::UNIX_EPOCH,
-            metadata: JsonMap::new(),
-            version: 1,
-            name: "agent".to_owned(),
-            description: None,
-        },
-        kwargs: RunKwargs {
-            input: Some(Json::from_value(&json!({"messages": ["hi"]}))),
-            ..RunKwargs::default()
-        },
-        metadata: JsonMap::new(),
         multitask_strategy: strategy,
-        delay: TimeDelta::zero(),
         if_thread_missing: IfThreadMissing::Create,
-        policy: PartialPolicy::default(),
-        server_configurable: JsonMap::new(),
+        ..conformance::a_run(thread)
     }
 }
 

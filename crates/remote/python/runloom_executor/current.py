@@ -7,6 +7,7 @@ pool. So a line of a log, a busy thread and an interrupted node can be told whos
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 import weakref
 from contextvars import ContextVar
@@ -44,6 +45,13 @@ class CurrentRun:
 
 run: ContextVar[CurrentRun | None] = ContextVar("runloom_run", default=None)
 """The run that the current code works for, None for what belongs to nobody."""
+
+
+def context_of(owner: CurrentRun) -> contextvars.Context:
+    """A context for code that works for this run or question."""
+    context = contextvars.copy_context()
+    context.run(run.set, owner)
+    return context
 
 
 def note_tasks(loop: asyncio.AbstractEventLoop) -> None:

@@ -84,9 +84,7 @@ class Executor:
 
     def ask(self, owner: CurrentRun, method: str, body: dict[str, Any]) -> None:
         """Begins to answer a question."""
-        context = contextvars.copy_context()
-        context.run(current.run.set, owner)
-        question = self._keep(self._answer(owner, method, body), context)
+        question = self._keep(self._answer(owner, method, body), current.context_of(owner))
         self._questions[owner.call] = question
         question.add_done_callback(lambda question: self._asked(owner, question))
 

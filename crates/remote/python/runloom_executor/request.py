@@ -29,7 +29,6 @@ class RunRequest:
             self.has_input: bool = body.get("input") is not None and body.get("command") is None
             self.stream_modes: list[str] = body.get("stream_modes") or []
             self.subgraphs: bool = bool(body.get("subgraphs"))
-            self.credit: int = body.get("credit") or 0
             self.durability: str = body.get("durability") or "async"
             self.context: Any = _json(body, "context")
             self.config = self._config(_json(body, "config") or {}, _json(body, "metadata") or {})

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
 import logging
 import os
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, AsyncGenerator, AsyncIterator, Callable
 
 from langgraph.pregel import Pregel
@@ -94,10 +93,10 @@ class Run:
 
     def start(self) -> None:
         """Begins the work; `see_through` waits for it."""
-        context = contextvars.copy_context()
-        context.run(current.run.set, self.owner)
         self._work = asyncio.get_running_loop().create_task(
-            self._execute(), name=f"run {self.request.run_id}", context=context
+            self._execute(),
+            name=f"run {self.request.run_id}",
+            context=current.context_of(self.owner),
         )
 
     def stop(self, kind: str) -> None:
@@ -176,7 +175,7 @@ class Run:
 
     async def _stream(self) -> None:
         request = self.request
-        if request.attempt > 1 and await self._was_here():
+        if request.attempt > 1 and await self._own_head():
             request.continue_from_head()
         async with self._open() as graph:
             facts = self._graphs.facts(request.graph_id)
@@ -193,14 +192,11 @@ class Run:
             stream = begin(request.input, config, **arguments)
             async with aclosing(stream):
                 async for said in stream:
-                    self._tell(mapper.map_event(said) if mapper.wants_events else mapper.map(said))
+                    self.outbox.put(mapper.map_event(said) if mapper.wants_events else mapper.map(said))
                     self._end_at_boundary(said)
                     await self._credit(stream)
-            self._tell(mapper.finish())
+            self.outbox.put(mapper.finish())
             self._head = mapper.head()
-
-    def _tell(self, events: list[Any]) -> None:
-        self.outbox.put(events)
 
     async def _credit(self, stream: AsyncGenerator[Any, None]) -> None:
         """Goes on only while the worker takes events off its hands. Who is stopped need not wait for that."""
@@ -212,7 +208,9 @@ class Run:
             # As if it had been hit inside: the graph has to unwind as it always does.
             await stream.athrow(cancelled)
 
-    def _open(self) -> Any:
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Pregel]:
+        """The graph, which is remembered: its state is read when the work is over."""
         request = self.request
         opened = self._graphs.open(
             request.graph_id,
@@ -222,10 +220,6 @@ class Run:
             store=self._store,
             context=request.context,
         )
-        return self._remembered(opened)
-
-    @asynccontextmanager
-    async def _remembered(self, opened: AbstractAsyncContextManager[Pregel]) -> AsyncIterator[Pregel]:
         async with opened as graph:
             self._graph = graph
             yield graph
@@ -241,10 +235,6 @@ class Run:
             ns, mode, chunk = said if len(said) == 3 else ((), *said)
             if not ns and mode == "checkpoints" and chunk["next"]:
                 raise GraphDrained(self._stop)
-
-    async def _was_here(self) -> bool:
-        """Whether the thread's last checkpoint was written by this very run."""
-        return await self._own_head() is not None
 
     async def _own_head(self) -> Any:
         """The thread's last checkpoint, if it was written by this very run."""

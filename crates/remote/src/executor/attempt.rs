@@ -100,14 +100,12 @@ fn nowhere(ended: Ended) -> Outcome {
 /// Why the graph of `attempt` cannot be run, if it cannot.
 fn broken(place: &Place, attempt: &Attempt) -> Option<RunError> {
     let graph = &attempt.graph_id;
-    let known = place.manifest().graphs.iter();
-    let Some(known) = { known }.find(|known| known.id == graph.0) else {
+    let Some(known) = place.manifest().graph(&graph.0) else {
         let message = format!("no graph named {graph} is served here");
         return Some(RunError::new("UnknownGraphError", message));
     };
-    let error = known.error.as_ref()?;
-    let message = format!("the graph {graph} could not be loaded: {error}");
-    Some(RunError::new("GraphLoadError", message))
+    let problem = known.problem()?;
+    Some(RunError::new("GraphLoadError", problem))
 }
 
 /// Waits for the outcome, and for what was said before to be published if that matters.

@@ -123,12 +123,11 @@ impl RemoteExecutor {
     /// Whether questions about `graph` can be asked.
     fn is_usable(&self, graph: &GraphId) -> Result<(), ExecutorError> {
         let manifest = self.manifest();
-        let known = manifest.graphs.iter().find(|known| known.id == graph.0);
+        let known = manifest.graph(&graph.0);
         let known = known.ok_or_else(|| ExecutorError::UnknownGraph(graph.clone()))?;
-        known.error.as_ref().map_or(Ok(()), |error| {
-            let text = format!("the graph {graph} could not be loaded: {error}");
-            Err(ExecutorError::Unavailable(text))
-        })
+        known
+            .problem()
+            .map_or(Ok(()), |problem| Err(ExecutorError::Unavailable(problem)))
     }
 }
 
@@ -140,16 +139,22 @@ fn reports(manifest: &Manifest) -> Vec<GraphReport> {
     manifest.graphs.iter().map(report).collect()
 }
 
+fn info(graph: &LoadedGraph) -> GraphInfo {
+    GraphInfo {
+        id: GraphId(graph.id.clone()),
+        description: graph.description.clone(),
+        messages_channel: graph.messages_channel.clone(),
+    }
+}
+
 #[async_trait]
 impl Executor for RemoteExecutor {
     fn graphs(&self) -> Vec<GraphInfo> {
-        let manifest = self.manifest();
-        let info = |graph: &LoadedGraph| GraphInfo {
-            id: GraphId(graph.id.clone()),
-            description: graph.description.clone(),
-            messages_channel: graph.messages_channel.clone(),
-        };
-        manifest.graphs.iter().map(info).collect()
+        self.manifest().graphs.iter().map(info).collect()
+    }
+
+    fn info(&self, graph: &GraphId) -> Option<GraphInfo> {
+        self.manifest().graph(&graph.0).map(info)
     }
 
     async fn execute(&self, attempt: Attempt, host: Arc<dyn Host>) -> Outcome {

@@ -147,6 +147,13 @@ pub struct Manifest {
     pub graphs: Vec<LoadedGraph>,
 }
 
+impl Manifest {
+    /// The graph of this name; `None` if it was not asked for.
+    pub fn graph(&self, id: &str) -> Option<&LoadedGraph> {
+        self.graphs.iter().find(|graph| graph.id == id)
+    }
+}
+
 /// A graph as the process has it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoadedGraph {
@@ -167,6 +174,17 @@ pub struct LoadedGraph {
     /// Whether a function makes the graph anew for each run.
     #[serde(default)]
     pub factory: bool,
+}
+
+impl LoadedGraph {
+    /// Why it cannot be used, in a sentence; `None` if it can.
+    pub fn problem(&self) -> Option<String> {
+        let error = self.error.as_ref()?;
+        Some(format!(
+            "the graph {} could not be loaded: {error}",
+            self.id
+        ))
+    }
 }
 
 /// The answer to `ping`: how a process is.

@@ -7,19 +7,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta};
-use runloom_core::assistant::Assistant;
 use runloom_core::compose::{IfThreadMissing, NewRun};
 use runloom_core::database::{Database, DatabaseError, Guard, Settlement, Transit};
 use runloom_core::executor::{Attempt, Work};
-use runloom_core::ids::{AssistantId, ClaimId, RunId, ThreadId, WorkerId};
+use runloom_core::ids::{ClaimId, RunId, ThreadId, WorkerId};
 use runloom_core::json::JsonMap;
 use runloom_core::lease::{ClaimReply, Claimed};
-use runloom_core::partial::PartialPolicy;
-use runloom_core::run::{MultitaskStrategy, RunKwargs};
+use runloom_core::run::RunKwargs;
 use runloom_remote::executor::desk::Desk;
 use runloom_remote::peer::{Answers, Peer, Registration};
 use runloom_remote::protocol::{RemoteError, decode, encode};
+use runloom_testkit::conformance::database::a_run;
 use serde::Deserialize;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
@@ -239,29 +237,11 @@ impl Opener {
 }
 
 fn new_run(thread: ThreadId, run: RunId) -> NewRun {
-    let graph = "agent".into();
     NewRun {
         id: run,
-        thread_id: thread,
-        assistant: Assistant {
-            id: AssistantId::of_graph(&graph),
-            graph_id: graph,
-            config: JsonMap::new(),
-            context: JsonMap::new(),
-            created_at: DateTime::UNIX_EPOCH,
-            updated_at: DateTime::UNIX_EPOCH,
-            metadata: JsonMap::new(),
-            version: 1,
-            name: "agent".to_owned(),
-            description: None,
-        },
         kwargs: RunKwargs::default(),
-        metadata: JsonMap::new(),
-        multitask_strategy: MultitaskStrategy::Enqueue,
-        delay: TimeDelta::zero(),
         if_thread_missing: IfThreadMissing::Create,
-        policy: PartialPolicy::default(),
-        server_configurable: JsonMap::new(),
+        ..a_run(thread)
     }
 }
 

@@ -19,11 +19,7 @@ use crate::support::{Gate, Run, Thread, ended, executor, values};
 async fn a_run_comes_to_its_end_and_its_checkpoints_are_its_own() {
     let executor = executor().await;
     let (thread, gate) = (Thread::new(), Gate::open());
-    let run = Run::of(
-        "steps",
-        &thread,
-        &json!({"entries": ["in"], "path": gate.path()}),
-    );
+    let run = Run::steps(&thread, &gate, &["in"]);
     let outcome = run.execute(&executor).await;
     assert_eq!(outcome.ended, Ended::Success);
     assert_eq!(
@@ -52,11 +48,7 @@ async fn a_run_comes_to_its_end_and_its_checkpoints_are_its_own() {
 async fn an_attempt_continues_what_an_earlier_one_of_the_same_run_began() {
     let executor = executor().await;
     let (thread, gate) = (Thread::new(), Gate::open());
-    let run = Run::of(
-        "steps",
-        &thread,
-        &json!({"entries": ["in"], "path": gate.path()}),
-    );
+    let run = Run::steps(&thread, &gate, &["in"]);
     run.execute(&executor).await;
     let again = run.with(|attempt| attempt.attempt = 2);
     let outcome = again.execute(&executor).await;
@@ -182,11 +174,7 @@ async fn an_attempt_that_lost_its_thread_ends_at_once() {
     let executor = executor().await;
     let (thread, gate) = (Thread::new(), Gate::closed());
     thread.host.fence();
-    let run = Run::of(
-        "steps",
-        &thread,
-        &json!({"entries": ["in"], "path": gate.path()}),
-    );
+    let run = Run::steps(&thread, &gate, &["in"]);
     let outcome = run.execute(&executor).await;
     assert!(
         !matches!(outcome.ended, Ended::Success | Ended::Failed(_)),

@@ -45,11 +45,7 @@ async fn an_interrupted_run_stops_and_what_it_said_is_known() {
 async fn a_drained_run_ends_at_the_boundary_of_a_superstep_and_goes_on_later() {
     let executor = executor().await;
     let (thread, gate) = (Thread::new(), Gate::closed());
-    let run = Run::of(
-        "steps",
-        &thread,
-        &json!({"entries": [], "path": gate.path()}),
-    );
+    let run = Run::steps(&thread, &gate, &[]);
     let running = run.start(&executor);
     thread.heard("custom").await;
     run.ask_to_stop(StopKind::Drain);
@@ -70,11 +66,7 @@ async fn a_run_that_cannot_be_stopped_takes_its_process_along_and_its_neighbours
     let executor = executor_with(PoolConfig::default(), Duration::from_secs(1)).await;
     let gate = Gate::closed();
     let (innocent, deaf) = (Thread::new(), Thread::new());
-    let neighbour = Run::of(
-        "steps",
-        &innocent,
-        &json!({"entries": ["in"], "path": gate.path()}),
-    );
+    let neighbour = Run::steps(&innocent, &gate, &["in"]);
     let waiting = neighbour.start(&executor);
     innocent.heard("custom").await;
     let held = Gate::closed();
@@ -110,11 +102,7 @@ async fn a_run_that_cannot_be_stopped_takes_its_process_along_and_its_neighbours
 async fn runs_of_a_process_that_dies_are_to_be_tried_again() {
     let executor = executor().await;
     let (thread, gate) = (Thread::new(), Gate::closed());
-    let run = Run::of(
-        "steps",
-        &thread,
-        &json!({"entries": ["in"], "path": gate.path()}),
-    );
+    let run = Run::steps(&thread, &gate, &["in"]);
     let running = run.start(&executor);
     thread.heard("custom").await;
     let pid = i32::try_from(executor.manifest().pid).unwrap();
@@ -144,11 +132,7 @@ async fn a_run_whose_future_is_dropped_stops_and_reaches_its_host_no_more() {
     // The only process takes one run at a time.
     let executor = executor_with(pool, Duration::from_secs(20)).await;
     let (thread, gate) = (Thread::new(), Gate::closed());
-    let run = Run::of(
-        "steps",
-        &thread,
-        &json!({"entries": [], "path": gate.path()}),
-    );
+    let run = Run::steps(&thread, &gate, &[]);
     let running = run.start(&executor);
     thread.heard("custom").await;
     running.abort();
@@ -165,11 +149,7 @@ async fn a_run_whose_future_is_dropped_stops_and_reaches_its_host_no_more() {
 async fn runs_go_on_elsewhere_when_the_executor_is_shut_down() {
     let executor = executor().await;
     let (thread, gate) = (Thread::new(), Gate::closed());
-    let run = Run::of(
-        "steps",
-        &thread,
-        &json!({"entries": [], "path": gate.path()}),
-    );
+    let run = Run::steps(&thread, &gate, &[]);
     let running = run.start(&executor);
     thread.heard("custom").await;
     executor.shutdown().await;

@@ -164,6 +164,12 @@ impl Run {
         }
     }
 
+    /// Of the graph that waits at `gate` between its two steps.
+    pub(crate) fn steps(thread: &Thread, gate: &Gate, entries: &[&str]) -> Self {
+        let input = json!({"entries": entries, "path": gate.path()});
+        Self::of("steps", thread, &input)
+    }
+
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Attempt)) -> Self {
         change(&mut self.attempt);
         self

@@ -15,7 +15,7 @@ mod search;
 mod settlements;
 mod threads;
 
-pub use scene::Fixture;
+pub use scene::{Fixture, a_run};
 
 suite! {
     $ database, database_conformance, crate::conformance::database::Fixture;

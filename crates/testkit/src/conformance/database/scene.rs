@@ -239,7 +239,7 @@ pub(super) fn new_thread(metadata: &Value) -> NewThread {
 }
 
 /// A run to be accepted on `thread`, with an input.
-pub(super) fn a_run(thread: ThreadId) -> NewRun {
+pub fn a_run(thread: ThreadId) -> NewRun {
     NewRun {
         id: RunId::new(),
         thread_id: thread,
