@@ -20,10 +20,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// For a library that only some crates may know, those crates.
 const KNOWN_TO: &[(&str, &[&str])] = &[
-    ("sqlx", &["sqlite", "postgres"]),
-    ("async-nats", &["bus"]),
+    ("sqlx", &["sqlite", "postgres", "bench"]),
+    ("async-nats", &["bus", "bench"]),
     ("metrics-exporter-prometheus", &["runloom"]),
-    ("axum", &["gateway", "runloom"]),
+    ("axum", &["gateway", "runloom", "bench"]),
     ("utoipa", &["api", "gateway"]),
     ("async-openai", &["graph"]),
     ("clap", &["bench", "runloom"]),
