@@ -20,6 +20,7 @@ use tokio::time::sleep;
 pub(crate) fn all() -> Result<Vec<(String, CompiledGraph)>, BuildError> {
     let graphs = [
         ("echo", steps::echo()),
+        ("work", steps::work()),
         ("slow", steps::slow()),
         ("fork", steps::fork()),
         ("nested", steps::nested()),
@@ -113,6 +114,6 @@ mod tests {
         for (name, graph) in &graphs {
             assert_eq!(graph.messages_channel(), Some("messages"), "{name}");
         }
-        assert_eq!(graphs.len(), 18);
+        assert_eq!(graphs.len(), 19);
     }
 }

@@ -3,6 +3,7 @@
 use runloom_core::json::JsonMap;
 use runloom_graph::{BuildError, CompiledGraph, END, NodeContext, START};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::{State, graph, says, signed, takes};
 
@@ -11,6 +12,15 @@ pub(super) fn echo() -> Result<CompiledGraph, BuildError> {
     let echo =
         |state: State, _: NodeContext| async move { Ok(says(format!("echo: {}", state.asked()))) };
     graph().node("echo", echo).sequence(["echo"]).compile()
+}
+
+/// Takes its time, and answers what the human said.
+pub(super) fn work() -> Result<CompiledGraph, BuildError> {
+    let work = |state: State, _: NodeContext| async move {
+        sleep(state.delay(0.4)).await;
+        Ok(says(format!("work: {}", state.asked())))
+    };
+    graph().node("work", work).sequence(["work"]).compile()
 }
 
 /// Three nodes, one after the other.
