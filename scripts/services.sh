@@ -5,6 +5,8 @@
 #   services.sh install         where the servers' binaries are; installs what is missing
 #   services.sh run COMMAND...  runs the command with the servers; its exit code is the script's
 #   services.sh run             keeps the servers until Ctrl-C, prints the variables to paste
+#
+# RUNLOOM_TEST_POSTGRES_OPTIONS, such as "-c fsync=on", is said to Postgres last, and so prevails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -90,11 +92,11 @@ while True:
         if probe.connect_ex(("127.0.0.1", port)) != 0:
             print(port)
             break')
-    # shellcheck disable=SC2046
+    # shellcheck disable=SC2046,SC2086
     "${as[@]}" $(tied_by KILL) "$RUNLOOM_TEST_POSTGRES_BIN/postgres" -D "$data/db" -p "$port" \
         -c listen_addresses=127.0.0.1 -c unix_socket_directories="$data" \
         -c max_connections=400 -c shared_buffers=64MB -c timezone=UTC \
-        -c fsync=off -c full_page_writes=off >"$folder/postgres.log" 2>&1 </dev/null &
+        -c fsync=off -c full_page_writes=off ${RUNLOOM_TEST_POSTGRES_OPTIONS:-} >"$folder/postgres.log" 2>&1 </dev/null &
     postgres=$!
     export RUNLOOM_TEST_DATABASE_URL=postgres://postgres@127.0.0.1:$port/postgres
 }
