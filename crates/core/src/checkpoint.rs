@@ -113,6 +113,15 @@ pub struct NewWrites {
     pub writes: Vec<PendingWrite>,
 }
 
+/// Something that an attempt has to store.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Put {
+    /// A checkpoint.
+    Checkpoint(Box<NewCheckpoint>),
+    /// Writes beside a checkpoint that was put before.
+    Writes(NewWrites),
+}
+
 /// A checkpoint read back: with all its channel values and pending writes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckpointTuple {

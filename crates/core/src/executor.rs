@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::checkpoint::{CheckpointQuery, CheckpointTuple, NewCheckpoint, NewWrites};
+use crate::checkpoint::{CheckpointQuery, CheckpointTuple, NewCheckpoint, NewWrites, Put};
 use crate::database::Items;
 use crate::ids::{AssistantId, CheckpointId, GraphId, RunId, ThreadId};
 use crate::json::{Json, JsonMap};
@@ -205,6 +205,18 @@ pub trait Host: CheckpointReader {
 
     /// Stores pending writes.
     async fn put_writes(&self, writes: NewWrites) -> Result<(), HostError>;
+
+    /// Stores what has gathered, in this order. After a refusal some of it may be stored, but nothing
+    /// that comes after what is not.
+    async fn put(&self, gathered: Vec<Put>) -> Result<(), HostError> {
+        for put in gathered {
+            match put {
+                Put::Checkpoint(checkpoint) => self.put_checkpoint(*checkpoint).await?,
+                Put::Writes(writes) => self.put_writes(writes).await?,
+            }
+        }
+        Ok(())
+    }
 
     /// Publishes events in order. Waits while readers cannot keep up with what is buffered.
     async fn emit(&self, events: Vec<Emission>);

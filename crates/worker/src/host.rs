@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use backon::{BackoffBuilder, ExponentialBuilder};
-use runloom_core::checkpoint::{CheckpointQuery, CheckpointTuple, NewCheckpoint, NewWrites};
+use runloom_core::checkpoint::{CheckpointQuery, CheckpointTuple, NewCheckpoint, NewWrites, Put};
 use runloom_core::database::{Database, DatabaseError, Guard, Items};
 use runloom_core::executor::{CheckpointReader, Emission, Host, HostError, StopKind};
 use runloom_core::ids::{CheckpointId, RunId, ThreadId};
@@ -125,24 +125,34 @@ impl CheckpointReader for AttemptHost {
 #[async_trait]
 impl Host for AttemptHost {
     async fn put_checkpoint(&self, checkpoint: NewCheckpoint) -> Result<(), HostError> {
-        let put = || {
-            let checkpoints = vec![checkpoint.clone()];
-            self.database()
-                .put_checkpoints(self.thread, self.guard(), checkpoints, Vec::new())
-        };
-        self.call(put).await?;
-        self.observed.stored_checkpoint(&checkpoint);
-        Ok(())
+        self.put(vec![Put::Checkpoint(Box::new(checkpoint))]).await
     }
 
     async fn put_writes(&self, writes: NewWrites) -> Result<(), HostError> {
+        self.put(vec![Put::Writes(writes)]).await
+    }
+
+    /// All of it in one transaction: whatever comes between, the thread never shows a part.
+    async fn put(&self, gathered: Vec<Put>) -> Result<(), HostError> {
+        let (mut checkpoints, mut writes) = (Vec::new(), Vec::new());
+        for put in gathered {
+            match put {
+                Put::Checkpoint(checkpoint) => checkpoints.push(*checkpoint),
+                Put::Writes(new) => writes.push(new),
+            }
+        }
         let put = || {
-            let writes = vec![writes.clone()];
+            let (checkpoints, writes) = (checkpoints.clone(), writes.clone());
             self.database()
-                .put_checkpoints(self.thread, self.guard(), Vec::new(), writes)
+                .put_checkpoints(self.thread, self.guard(), checkpoints, writes)
         };
         self.call(put).await?;
-        self.observed.stored_writes(&writes);
+        for checkpoint in &checkpoints {
+            self.observed.stored_checkpoint(checkpoint);
+        }
+        for writes in &writes {
+            self.observed.stored_writes(writes);
+        }
         Ok(())
     }
 
