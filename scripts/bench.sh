@@ -5,15 +5,17 @@
 #
 #   bench.sh [OPTIONS]
 #   --only TARGETS       comma separated; the others' earlier results are kept and reported again
-#   --scenarios LIST     what runloom-bench's --only takes
+#   --scenarios LIST     of wait,background,first-event,interrupt,fanout,tokens,soak
 #   --quick              a first look, in minutes
 #   --out DIR            for results and logs; default target/bench/results
 #   --publish            also writes the page and the chart in docs
 #   --runloom BINARY     instead of target/release/runloom
 #   --load BINARY        instead of target/release/runloom-bench
 #
-# Targets: floor dev-rust dev-python one-rust one-python cluster-rust cluster-python
-# reference js aegra langhost
+#   Targets: floor dev-rust dev-python one-rust one-python cluster-rust cluster-python reference js aegra
+#   langhost
+#
+# RUNLOOM_TEST_POSTGRES_OPTIONS, such as "-c fsync=off", prevails over the settings of Postgres below.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,11 +25,12 @@ usage() {
 }
 all=(floor dev-rust dev-python one-rust one-python cluster-rust cluster-python reference js aegra langhost)
 targets=("${all[@]}") out=target/bench/results load=() only='' publish='' limit=5400
+scenarios=,wait,background,first-event,interrupt,fanout,tokens,soak,
 runloom=target/release/runloom generator=target/release/runloom-bench
 while (($#)); do
     case $1 in
     --only) only=1 && IFS=, read -ra targets <<<"${2:?}" && shift ;;
-    --scenarios) load+=(--only "${2:?}") && shift ;;
+    --scenarios) scenarios=,${2:?}, && shift ;;
     --quick) load+=(--quick) && limit=900 ;;
     --out) out=${2:?} && shift ;;
     --publish) publish=1 ;;
@@ -43,14 +46,21 @@ done
 for binary in "$runloom" "$generator"; do
     [[ -x $binary ]] || { echo "bench: no binary at $binary; make bench builds it" >&2 && exit 2; }
 done
+# Each part on a server started for it.
+parts=()
+short=$(tr ',' '\n' <<<"$scenarios" | grep -vx soak | grep . | paste -sd,) || true
+[[ -z $short ]] || parts+=("$short")
+[[ $scenarios != *,soak,* ]] || parts+=(soak)
+
 mkdir -p "$out/logs"
 out=$(cd "$out" && pwd)
 RUNLOOM_BIN=$(realpath "$runloom") RUNLOOM_BENCH_BIN=$(realpath "$generator")
 export RUNLOOM_BIN RUNLOOM_BENCH_BIN RUNLOOM_BENCH_LIMIT=$limit
 # As in production: what was committed survives a loss of power. The rest gives it room, so that
-# checkpoints do not fall into one measurement and not into another.
+# checkpoints do not fall into one measurement and not into another. The result says what it was.
 export RUNLOOM_TEST_POSTGRES_OPTIONS="-c fsync=on -c full_page_writes=on -c synchronous_commit=on \
-    -c shared_buffers=512MB -c max_wal_size=4GB -c checkpoint_timeout=15min"
+    -c shared_buffers=512MB -c max_wal_size=4GB -c checkpoint_timeout=15min \
+    ${RUNLOOM_TEST_POSTGRES_OPTIONS:-}"
 
 say() { echo "bench: $*" >&2; }
 
@@ -112,17 +122,18 @@ run() {
     return "$code"
 }
 
-# Installs and measures a server on the servers that it needs.
+# Installs a server and measures it, with the databases that it needs; anew for a soak, which is to begin
+# with nothing stored.
 server() { # on, label, kind, graphs, script, its arguments
-    local on=$1 label=$2 kind=$3 graphs=$4 script=crates/bench/peers/$5.sh
-    shift 5
-    run "$script" install "$@" || return 1
-    local measure=(crates/bench/peers/measure.sh "$target" "$label" "$kind" "$graphs" "$json"
-        "$script" "$@" -- "${load[@]}")
-    case $on in
-    services) run scripts/services.sh run "${measure[@]}" ;;
-    alone) run "${measure[@]}" ;;
-    esac
+    local on=$1 script=crates/bench/peers/$5.sh services=() part code=0
+    local measure=(crates/bench/peers/measure.sh "$target" "${@:2:3}" "$json" "$script" "${@:6}" --
+        "${load[@]}")
+    [[ $on == alone ]] || services=(scripts/services.sh run)
+    run "$script" install "${@:6}" || return 1
+    for part in "${parts[@]}"; do
+        run "${services[@]}" "${measure[@]}" --add --only "$part" || code=1
+    done
+    return "$code"
 }
 
 measure() {
@@ -169,11 +180,13 @@ done
 
 results=("$out"/*.json)
 [[ -e ${results[0]} ]] || { say "nothing was measured" && exit 1; }
-"$RUNLOOM_BENCH_BIN" report --json "$out" --markdown "$out/benchmarks.md" --chart "$out/benchmarks.svg"
+"$RUNLOOM_BENCH_BIN" report --json "${results[@]}" --markdown "$out/benchmarks.md" \
+    --chart "$out/benchmarks.svg"
 for missing in "$out"/*.missing; do
     [[ -e $missing ]] || continue
     name=$(basename "$missing" .missing)
-    printf '\nNot measured, or not to the end: `%s` (%s)\n' "$name" "$(<"$missing")" | tee -a "$out/benchmarks.md"
+    printf '\nNot measured, or not to the end: %s (%s)\n' "$name" "$(<"$missing")" |
+        tee -a "$out/benchmarks.md"
 done
 if [[ -n $publish ]]; then cp "$out/benchmarks.md" "$out/benchmarks.svg" docs/; fi
 say "results in $out"

@@ -96,7 +96,8 @@ while True:
     "${as[@]}" $(tied_by KILL) "$RUNLOOM_TEST_POSTGRES_BIN/postgres" -D "$data/db" -p "$port" \
         -c listen_addresses=127.0.0.1 -c unix_socket_directories="$data" \
         -c max_connections=400 -c shared_buffers=64MB -c timezone=UTC \
-        -c fsync=off -c full_page_writes=off ${RUNLOOM_TEST_POSTGRES_OPTIONS:-} >"$folder/postgres.log" 2>&1 </dev/null &
+        -c fsync=off -c full_page_writes=off ${RUNLOOM_TEST_POSTGRES_OPTIONS:-} \
+        >"$folder/postgres.log" 2>&1 </dev/null &
     postgres=$!
     export RUNLOOM_TEST_DATABASE_URL=postgres://postgres@127.0.0.1:$port/postgres
 }

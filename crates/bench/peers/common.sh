@@ -2,9 +2,10 @@
 #
 # `run` starts the server on a free loopback port with private data. When it is ready to serve it prints
 #   url=URL              once for each address
-#   pids=PID PID...      its processes, without those of databases
+#   pids=PID PID...      its processes, without those that they started, and without databases
 #   version=VERSION
 #   setting=KEY=VALUE    what a reader of the result should know, once for each setting
+#   stored=PLACE         where it keeps things: a folder, or the URL of a database
 #   ready
 # and stays until a TERM, which leaves nothing behind.
 #
@@ -133,14 +134,17 @@ for package in sys.argv[1:]:
     print(f"setting={package}={version(package)}")
 PYTHON
 }
-package_version() { "$home/venv/bin/python" -c "from importlib.metadata import version; print(version('$1'))"; }
+package_version() {
+    "$home/venv/bin/python" -c "from importlib.metadata import version; print(version('$1'))"
+}
 
-# Prints what the database promises, as settings.
+# Prints where the database is and what it promises.
 postgres_settings() {
-    local key
-    for key in server_version fsync full_page_writes synchronous_commit shared_buffers max_wal_size; do
-        echo "setting=postgres.$key=$(psql --no-psqlrc -qtA -c "show $key" "$RUNLOOM_TEST_DATABASE_URL")"
-    done
+    local query="select 'setting=' || replace(name, 'server_version', 'postgres') || '=' ||
+        current_setting(name) from pg_settings where name in ('server_version', 'fsync',
+        'full_page_writes', 'synchronous_commit', 'shared_buffers', 'max_wal_size') order by name"
+    psql --no-psqlrc -qtA -c "$query" "$RUNLOOM_TEST_DATABASE_URL"
+    echo "stored=$RUNLOOM_TEST_DATABASE_URL"
 }
 needs_postgres() {
     [[ -n ${RUNLOOM_TEST_DATABASE_URL:-} ]] || fail "needs Postgres: scripts/services.sh run $0 run"

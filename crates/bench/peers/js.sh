@@ -17,7 +17,8 @@ install() {
     mkdir -p "$home"
     cp "$graphs"/package*.json "$graphs/.npmrc" "$home"
     # As locked; `npm ci` would insist on optional packages for other kinds of machine.
-    (cd "$home" && npm install --no-save --loglevel error >&2) || fail "its packages could not be installed from npm"
+    (cd "$home" && npm install --no-save --loglevel error >&2) ||
+        fail "its packages could not be installed from npm"
     echo "$want" >"$stamp"
 }
 installed() { node -p "require('$home/node_modules/$1/package.json').version"; }
@@ -37,8 +38,8 @@ run)
     ln -s "$home/node_modules" "$data/graphs/node_modules"
     port=$(free_port)
     cd "$data/graphs"
-    LOG_LEVEL=warn start js node "$home/node_modules/@langchain/langgraph-cli/dist/cli/cli.mjs" dev --no-browser \
-        --host 127.0.0.1 --port "$port" --n-jobs-per-worker 64
+    LOG_LEVEL=warn start js node "$home/node_modules/@langchain/langgraph-cli/dist/cli/cli.mjs" dev \
+        --no-browser --host 127.0.0.1 --port "$port" --n-jobs-per-worker 64
     pid=$!
     await "$pid" answers "http://127.0.0.1:$port/ok"
     echo "url=http://127.0.0.1:$port"
@@ -49,6 +50,7 @@ run)
     echo "setting=@langchain/langgraph=$(installed @langchain/langgraph)"
     echo "setting=n-jobs-per-worker=64"
     echo "setting=storage=memory, written to files when it is quiet"
+    echo "stored=$data/graphs/.langgraph_api"
     stay
     ;;
 *) usage ;;

@@ -23,9 +23,8 @@ install_redis() {
     fi
     local get=(apt-get -o "DPkg::Lock::Timeout=120" -y -qq)
     export DEBIAN_FRONTEND=noninteractive
-    "${get[@]}" install --no-install-recommends redis-server >/dev/null 2>&1 ||
-        { "${get[@]}" update >&2 && "${get[@]}" install --no-install-recommends redis-server >/dev/null 2>&1; } ||
-        fail "apt-get install redis-server failed"
+    get_redis() { "${get[@]}" install --no-install-recommends redis-server >/dev/null 2>&1; }
+    get_redis || { "${get[@]}" update >&2 && get_redis; } || fail "apt-get install redis-server failed"
 }
 
 case ${1:-} in

@@ -45,6 +45,7 @@ while IFS='=' read -r key value; do
     pids) for pid in $value; do load+=(--pid "$pid"); done ;;
     version) load+=(--version "$value") ;;
     setting) load+=(--setting "$value") ;;
+    stored) load+=(--stored "$value") ;;
     esac
 done <"$out"
 "${tied[@]}" timeout "${RUNLOOM_BENCH_LIMIT:-3600}" "$RUNLOOM_BENCH_BIN" run "${load[@]}" "$@" &

@@ -14,8 +14,8 @@ run)
     port=$(free_port)
     cd "$data/graphs"
     # Looking for calls that block would cost it time.
-    LOG_LEVEL=WARNING start reference "$home/venv/bin/langgraph" dev --no-browser --no-reload --allow-blocking \
-        --host 127.0.0.1 --port "$port" --n-jobs-per-worker 64 --server-log-level WARNING
+    LOG_LEVEL=WARNING start reference "$home/venv/bin/langgraph" dev --no-browser --no-reload \
+        --allow-blocking --host 127.0.0.1 --port "$port" --n-jobs-per-worker 64 --server-log-level WARNING
     pid=$!
     await "$pid" answers "http://127.0.0.1:$port/ok"
     echo "url=http://127.0.0.1:$port"
@@ -24,6 +24,7 @@ run)
     python_settings langgraph-cli langgraph-runtime-inmem langgraph
     echo "setting=n-jobs-per-worker=64"
     echo "setting=storage=memory, pickled to files now and then"
+    echo "stored=$data/graphs/.langgraph_api"
     stay
     ;;
 *) usage ;;

@@ -66,10 +66,8 @@ cluster)
     ;;
 esac
 
-# With those that execute graphs in Python, which are children.
-all=$(echo "${processes[@]}" $(pgrep -P "$(IFS=, && echo "${processes[*]}")"))
 for url in "${urls[@]}"; do echo "url=$url"; done
-echo "pids=$all"
+echo "pids=${processes[*]}"
 echo "version=$("$bin" --version | grep -oE '[0-9]+\.[0-9]+\.[0-9]+.*')"
 if [[ $graphs == python ]]; then
     ln -s "$root/.venv" "$data/venv"
@@ -79,8 +77,10 @@ if [[ $graphs == python ]]; then
 fi
 if [[ $shape == dev ]]; then
     echo "setting=storage=SQLite, WAL, synchronous=NORMAL"
+    echo "stored=$data/state"
 else
     postgres_settings
-    echo "setting=nats=$("$RUNLOOM_TEST_NATS_BIN" --version | grep -oE '[0-9]+\.[0-9]+\.[0-9]+'), JetStream on disk, sync_interval 2m"
+    nats=$("$RUNLOOM_TEST_NATS_BIN" --version | grep -oE '[0-9]+\.[0-9]+\.[0-9]+')
+    echo "setting=nats=$nats, JetStream on disk, sync_interval 2m"
 fi
 stay
