@@ -57,6 +57,10 @@ pub(crate) struct RunArgs {
     /// The file to write.
     #[arg(long)]
     json: PathBuf,
+    /// Keeps the other cases that the file has, such as those measured before the server was started
+    /// anew.
+    #[arg(long)]
+    add: bool,
     /// What to measure, instead of everything.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Scenario>,
@@ -163,6 +167,11 @@ pub(crate) async fn run(args: &RunArgs) -> anyhow::Result<()> {
             cases: Vec::new(),
         },
     };
+    if args.add && args.json.exists() {
+        let earlier = Results::read_all(std::slice::from_ref(&args.json))?;
+        let earlier = earlier.into_iter().next();
+        measurement.results.cases = earlier.map(|results| results.cases).unwrap_or_default();
+    }
     measurement.all().await
 }
 
@@ -193,16 +202,18 @@ impl Measurement<'_> {
             let round = async |ground: &Ground| interrupt::round(ground, threads).await;
             self.case(Scenario::Interrupt, &name, round).await?;
         }
+        let round = async |ground: &Ground| tokens::round(ground, TOKENS).await;
+        self.case(Scenario::Tokens, "tokens", round).await?;
+        let stored = self.args.stored.as_deref().map(Stored::at);
+        let round = async |ground: &Ground| soak::round(ground, stored.as_ref()).await;
+        self.case(Scenario::Soak, "soak", round).await?;
+        // Last, as what many connections have needed is not given back soon.
         for readers in [500, 2000] {
             let name = format!("fanout/{readers}");
             let round = async |ground: &Ground| fanout::round(ground, readers).await;
             self.case(Scenario::Fanout, &name, round).await?;
         }
-        let round = async |ground: &Ground| tokens::round(ground, TOKENS).await;
-        self.case(Scenario::Tokens, "tokens", round).await?;
-        let stored = self.args.stored.as_deref().map(Stored::at);
-        let round = async |ground: &Ground| soak::round(ground, stored.as_ref()).await;
-        self.case(Scenario::Soak, "soak", round).await
+        Ok(())
     }
 
     /// Memory before anything was asked.
@@ -265,7 +276,7 @@ impl Measurement<'_> {
     )]
     fn note(&mut self, case: Case) -> anyhow::Result<()> {
         println!("{:<16} {}", self.args.name, crate::report::line(&case));
-        self.results.cases.push(case);
+        self.results.put(case);
         self.results.write(&self.args.json)
     }
 }

@@ -125,6 +125,18 @@ impl Results {
         self.cases.iter().find(|case| case.name == name)
     }
 
+    /// Adds a case, in the place of an earlier one of that name.
+    pub(crate) fn put(&mut self, case: Case) {
+        match self
+            .cases
+            .iter_mut()
+            .find(|earlier| earlier.name == case.name)
+        {
+            Some(earlier) => *earlier = case,
+            None => self.cases.push(case),
+        }
+    }
+
     /// The median of a figure.
     pub(crate) fn median(&self, case: &str, figure: &str) -> Option<f64> {
         Some(self.case(case)?.figure(figure)?.median)
@@ -223,7 +235,13 @@ mod tests {
         };
         results.write(&file).unwrap();
         std::fs::write(folder.path().join("deep/notes.txt"), "not ours").unwrap();
-        let read = Results::read_all(&[folder.path().join("deep")]).unwrap();
+        let mut read = Results::read_all(&[folder.path().join("deep")]).unwrap();
         assert_eq!(read, [results]);
+        read[0].put(case(&[7.0]));
+        assert_eq!(
+            read[0].cases,
+            [case(&[7.0])],
+            "measured again, it counts once"
+        );
     }
 }

@@ -1,18 +1,20 @@
-//! Server-sent events, as far as the scenarios look at them: names, and the first line of data.
+//! Server-sent events, as far as the scenarios look at them: names, and the beginning of the data.
+
+/// More of an event's data is not kept: what is looked for stands at its beginning.
+const MOST_DATA: usize = 4096;
 
 /// Finds events in a stream that comes in pieces.
 #[derive(Default)]
 pub(crate) struct Scanner {
     /// The beginning of a line whose end has not come.
     rest: Vec<u8>,
-    /// The name of the event that is being read.
+    /// The name and the data of the event that is being read.
     name: Vec<u8>,
-    /// Whether its first line of data was seen.
-    seen: bool,
+    data: Vec<u8>,
 }
 
 impl Scanner {
-    /// Reads a piece; `on` is told the name and the first line of data of each event in it.
+    /// Reads a piece; `on` is told the name and the data of each event that ends in it.
     pub(crate) fn push(&mut self, mut piece: &[u8], mut on: impl FnMut(&[u8], &[u8])) {
         while let Some(at) = memchr::memchr(b'\n', piece) {
             let (line, rest) = (&piece[..at], &piece[at + 1..]);
@@ -33,16 +35,19 @@ impl Scanner {
     fn line(&mut self, line: &[u8], on: &mut impl FnMut(&[u8], &[u8])) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() {
+            if !self.data.is_empty() {
+                on(&self.name, &self.data);
+            }
             self.name.clear();
-            self.seen = false;
+            self.data.clear();
         } else if let Some(name) = line.strip_prefix(b"event:") {
             self.name.clear();
             self.name.extend_from_slice(name.trim_ascii());
-        } else if let Some(data) = line.strip_prefix(b"data:")
-            && !self.seen
-        {
-            self.seen = true;
-            on(&self.name, data.trim_ascii());
+        } else if let Some(data) = line.strip_prefix(b"data:") {
+            // Some servers write a document over many lines. Its spaces mean nothing here.
+            let data = data.trim_ascii();
+            let room = MOST_DATA.saturating_sub(self.data.len());
+            self.data.extend_from_slice(&data[..data.len().min(room)]);
         }
     }
 }
@@ -72,7 +77,7 @@ mod tests {
     use super::*;
 
     const STREAM: &str = ": heartbeat\n\nevent: metadata\ndata: {\"run_id\":\"r\"}\n\n\
-        id: 1\r\nevent: messages\r\ndata: [1]\r\ndata: more\r\n\r\nevent: end\ndata\n\n";
+        id: 1\r\nevent: messages\r\ndata: [1,\r\ndata:   2]\r\n\r\nevent: end\ndata\n\n";
 
     #[test]
     fn events_are_found_however_the_stream_is_cut() {
@@ -88,7 +93,7 @@ mod tests {
             let pair = |name: &str, data: &str| (name.to_owned(), data.to_owned());
             let expected = [
                 pair("metadata", "{\"run_id\":\"r\"}"),
-                pair("messages", "[1]"),
+                pair("messages", "[1,2]"),
             ];
             assert_eq!(found, expected, "cut every {size} bytes");
         }

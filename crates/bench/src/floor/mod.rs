@@ -109,7 +109,7 @@ impl Floor<'_> {
             }
         }
         println!("{:<16} {}", "floor", crate::report::line(&case));
-        self.results.cases.push(case);
+        self.results.put(case);
         self.results.write(&self.args.json)
     }
 }

@@ -23,8 +23,10 @@ use crate::sse::{is_token, token_number};
 /// Tokens in a second.
 const RATE: f64 = 50.0;
 
-/// Seconds in which the readers come, before tokens count.
-const ATTACHING: f64 = 5.0;
+/// Seconds in which the readers come, before tokens count: more for more of them.
+fn attaching(readers: usize) -> f64 {
+    2.5 + readers as f64 / 200.0
+}
 
 /// Tokens that pass between the last reader's coming and the first that counts.
 const MARGIN: usize = 25;
@@ -49,7 +51,7 @@ type Arrivals = Vec<u32>;
 
 pub(crate) async fn round(ground: &Ground, readers: usize) -> anyhow::Result<Round> {
     let span = 2.0 * ground.scale.span.as_secs_f64();
-    let tokens = ((ATTACHING + span) * RATE) as usize;
+    let tokens = ((attaching(readers) + span) * RATE) as usize;
     let mut client = ground.server.client();
     let thread = client.thread().await?;
     let new = NewRun {
@@ -73,24 +75,19 @@ pub(crate) async fn round(ground: &Ground, readers: usize) -> anyhow::Result<Rou
     }
     let counting = async {
         while show.attached.load(Ordering::Relaxed) < readers {
-            show.changed.notified().await;
+            let changed = timeout_at(until.into(), show.changed.notified()).await;
+            changed.context("not all readers were attached before the run was over")?;
         }
-        (
-            show.latest.load(Ordering::Relaxed) + MARGIN,
-            show.began.elapsed(),
-        )
+        let from = show.latest.load(Ordering::Relaxed) + MARGIN;
+        let took = show.began.elapsed();
+        let late = tokens * 2 / 3;
+        ensure!(from < late, "attaching {readers} readers took {took:?}");
+        anyhow::Ok((from, took))
     };
-    let (from, attaching) = timeout_at(until.into(), counting)
-        .await
-        .context("not all readers were attached before the run was over")?;
-    let late = tokens * 2 / 3;
-    ensure!(
-        from < late,
-        "attaching {readers} readers took {attaching:?}"
-    );
-    let arrivals = all(tasks).await?;
+    // A reader that is turned away ends it all at once.
+    let ((from, took), arrivals) = tokio::try_join!(counting, all(tasks))?;
     let mut round = Round::default();
-    round.set("attach_s", attaching.as_secs_f64());
+    round.set("attach_s", took.as_secs_f64());
     let delivered = figures(&mut round, &arrivals, from);
     let rate = f64::from(u32::try_from(delivered)?) / ((tokens - from) as f64 / RATE);
     round.set("delivered_per_s", rate);

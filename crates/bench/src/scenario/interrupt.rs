@@ -18,6 +18,9 @@ const LOOK: Duration = Duration::from_millis(5);
 /// A run that is not over by then is not being interrupted.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Less than the node of the first run takes.
+const WORK: Duration = Duration::from_millis(350);
+
 const FIRST: &str = "the first question";
 const SECOND: &str = "the second question";
 
@@ -217,7 +220,7 @@ async fn settled(
     Ok((stored, seen))
 }
 
-/// Whether a run was last changed before the other was created, by what the server says.
+/// Whether a run ended before the other was created, by what the server says.
 fn ended_before(old: &Value, new: &Value) -> bool {
     let time = |run: &Value, key: &str| {
         let text = run[key].as_str()?;
@@ -226,10 +229,17 @@ fn ended_before(old: &Value, new: &Value) -> bool {
         let time = time.or_else(|_| chrono::DateTime::parse_from_rfc3339(&format!("{text}Z")));
         time.ok()
     };
-    match (time(old, "updated_at"), time(new, "created_at")) {
-        (Some(ended), Some(created)) => ended <= created,
-        _ => false,
-    }
+    let times = (
+        time(old, "created_at"),
+        time(old, "updated_at"),
+        time(new, "created_at"),
+    );
+    let (Some(began), Some(ended), Some(created)) = times else {
+        return false;
+    };
+    // Some servers never change that time; then it is not when the run ended.
+    let is_end = ended - began >= chrono::TimeDelta::from_std(WORK).unwrap_or_default();
+    is_end && ended <= created
 }
 
 fn has_both(said: &[(String, String)]) -> bool {
@@ -258,11 +268,14 @@ mod tests {
 
     #[test]
     fn a_run_that_ended_before_the_other_was_accepted_is_late_not_wrong() {
-        let old = json!({"updated_at": "2026-01-01T00:00:01.5+00:00"});
+        let old = |created: &str| json!({"created_at": created, "updated_at": "2026-01-01T00:00:01.5+00:00"});
+        let sound = old("2026-01-01T00:00:01Z");
         let at = |time: &str| json!({"created_at": time});
-        assert!(ended_before(&old, &at("2026-01-01T00:00:01.6Z")));
-        assert!(ended_before(&old, &at("2026-01-01T00:00:01.500001")));
-        assert!(!ended_before(&old, &at("2026-01-01T00:00:01.4Z")));
-        assert!(!ended_before(&old, &json!({})));
+        assert!(ended_before(&sound, &at("2026-01-01T00:00:01.6Z")));
+        assert!(ended_before(&sound, &at("2026-01-01T00:00:01.500001")));
+        assert!(!ended_before(&sound, &at("2026-01-01T00:00:01.4Z")));
+        assert!(!ended_before(&sound, &json!({})));
+        let never_changed = old("2026-01-01T00:00:01.5Z");
+        assert!(!ended_before(&never_changed, &at("2026-01-01T00:00:01.6Z")));
     }
 }
