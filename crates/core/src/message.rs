@@ -123,7 +123,7 @@ fn standard(kind: &str, fields: &Value) -> Result<Value, MessageError> {
         "function" | "FunctionMessage" | "FunctionMessageChunk" => "function",
         other => return Err(MessageError::UnknownType(other.to_owned())),
     };
-    let mut message = Map::new();
+    let mut message = Map::with_capacity(9);
     message.insert("content".to_owned(), content(kind, fields)?);
     message.insert(
         "additional_kwargs".to_owned(),

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use runloom_core::executor::Said;
-use runloom_core::json::JsonMap;
+use runloom_core::json::{Json, JsonMap};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::NodeContext;
@@ -49,9 +50,10 @@ impl Messages {
             && self.context.task.shows_messages
             && self.context.task.streams_from_here(run);
         let form = run.modes.messages.filter(|_| shown);
+        let metadata = form.map(|_| message_metadata(run, &self.context.task, &self.metadata));
         MessageWriter {
             assembly: Assembly::new(id.into()),
-            metadata: form.map(|_| message_metadata(run, &self.context.task, &self.metadata)),
+            metadata: metadata.as_ref().map(Json::from_value),
             announced: false,
             form,
             context: self.context,
@@ -64,7 +66,8 @@ pub struct MessageWriter {
     context: NodeContext,
     assembly: Assembly,
     form: Option<MessageForm>,
-    metadata: Option<Value>,
+    /// Goes with every piece, so it is encoded once.
+    metadata: Option<Json>,
     announced: bool,
 }
 
@@ -87,14 +90,14 @@ impl MessageWriter {
             }
             Some(MessageForm::Accumulated) => {
                 self.announce().await?;
-                let data = encode(&json!([self.assembly.message()]))?;
+                let data = encode(&[self.assembly.message()])?;
                 self.context.send("messages/partial", data, said).await
             }
         }
     }
 
     /// The finished message, for the node to return. It is not shown a second time then.
-    pub async fn finish(self) -> Result<Value, NodeError> {
+    pub async fn finish(mut self) -> Result<Value, NodeError> {
         if self.form == Some(MessageForm::Tuple) {
             let last = Chunk::default().message(self.assembly.id());
             self.tuple(&positioned(last, "last".into()), None).await?;
@@ -108,9 +111,11 @@ impl MessageWriter {
         self.assembly.message()
     }
 
-    async fn tuple(&self, message: &Value, said: Option<Said>) -> Result<(), NodeError> {
-        self.context.run.shows_first(self.assembly.id());
-        let data = encode(&json!([message, self.metadata]))?;
+    async fn tuple(&mut self, message: &Value, said: Option<Said>) -> Result<(), NodeError> {
+        if !std::mem::replace(&mut self.announced, true) {
+            self.context.run.shows_first(self.assembly.id());
+        }
+        let data = encode(&(message, &self.metadata))?;
         self.context.send("messages", data, said).await
     }
 
@@ -143,6 +148,6 @@ fn positioned(mut message: Value, position: Value) -> Value {
     message
 }
 
-fn encode(value: &Value) -> Result<Bytes, NodeError> {
+fn encode(value: &impl Serialize) -> Result<Bytes, NodeError> {
     Ok(serde_json::to_vec(value)?.into())
 }

@@ -27,7 +27,7 @@ pub(super) async fn execute(
     stop.note(*signal.borrow());
     let runtime = executor.runtime.clone();
     let run = Arc::new(Run {
-        metadata: run::metadata(&attempt),
+        metadata: Arc::new(run::metadata(&attempt)),
         modes: modes(&attempt),
         events,
         store: store.clone(),

@@ -27,7 +27,7 @@ use crate::stream::Modes;
 pub(crate) struct Run {
     pub(crate) attempt: Attempt,
     /// What all checkpoints, tasks and chat messages of the attempt carry.
-    pub(crate) metadata: JsonMap,
+    pub(crate) metadata: Arc<JsonMap>,
     pub(crate) modes: Modes,
     pub(crate) events: EventSink,
     pub(crate) store: Store,

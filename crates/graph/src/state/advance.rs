@@ -36,13 +36,15 @@ pub(crate) struct Stamp {
     /// The checkpoints of the graphs above, by namespace.
     pub(crate) parents: BTreeMap<String, CheckpointId>,
     /// Goes into the metadata of every checkpoint.
-    pub(crate) metadata: JsonMap,
+    pub(crate) metadata: Arc<JsonMap>,
 }
 
 impl Stamp {
     fn metadata(&self, origin: Origin, step: i64) -> JsonMap {
         let source: &str = origin.into();
-        let mut metadata = self.metadata.clone();
+        let mut metadata = JsonMap::with_capacity(self.metadata.len() + 3);
+        let shared = self.metadata.iter();
+        metadata.extend(shared.map(|(key, value)| (key.clone(), value.clone())));
         metadata.insert("source".to_owned(), json!(source));
         metadata.insert("step".to_owned(), json!(step));
         metadata.insert("parents".to_owned(), json!(self.parents));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::engine::{Level, Loop};
-use crate::state::{Progress, Slot, slots};
+use crate::state::{Progress, Shown, Slot, slots};
 
 impl Level {
     /// The checkpoint that `here` is at.
@@ -31,7 +31,7 @@ impl Level {
         json!({
             "config": config(&at.id),
             "parent_config": at.parent.as_ref().map(config),
-            "values": self.shown_values(&at.values),
+            "values": Shown::of(self.graph.parts(), &at.values),
             "metadata": at.metadata,
             "next": next,
             "tasks": tasks,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::engine::Level;
 use crate::error::Interrupt;
 use crate::node::Values;
-use crate::state::Finished;
+use crate::state::{Finished, Shown};
 use crate::task::Task;
 
 impl Level {
@@ -34,10 +34,11 @@ impl Level {
     /// The whole state, with `interrupts` if it waits for them.
     pub(crate) async fn show_values(&self, values: &Values, interrupts: &[Interrupt]) {
         if self.run.modes.values {
-            let mut shown = self.shown_values(values);
-            if let (Value::Object(map), false) = (&mut shown, interrupts.is_empty()) {
-                map.insert("__interrupt__".to_owned(), json!(interrupts));
-            }
+            let shown = Shown {
+                graph: self.graph.parts(),
+                values,
+                interrupts,
+            };
             self.emit("values", &shown).await;
         }
     }
@@ -121,13 +122,5 @@ impl Level {
             });
             self.emit("debug", &event).await;
         }
-    }
-
-    /// The channels that clients see.
-    pub(crate) fn shown_values(&self, values: &Values) -> Value {
-        let graph = self.graph.parts();
-        let shown = values.iter().filter(|(channel, _)| graph.shows(channel));
-        let shown = shown.map(|(channel, value)| (channel.clone(), (**value).clone()));
-        Value::Object(shown.collect())
     }
 }

@@ -12,7 +12,7 @@ use crate::task::Task;
 
 /// The metadata of a message that `task` shows.
 pub(crate) fn message_metadata(run: &Run, task: &Task, own: &JsonMap) -> Value {
-    let mut metadata = run.metadata.clone();
+    let mut metadata = JsonMap::clone(&run.metadata);
     metadata.extend(task.metadata.clone());
     metadata.extend(own.clone());
     let place = [

@@ -9,7 +9,7 @@ use crate::builder::START;
 use crate::compiled::CompiledGraph;
 use crate::error::Interrupt;
 use crate::node::{Input, Values};
-use crate::state::{Progress, ReadError, Readers, Slot, Snapshot, slots};
+use crate::state::{Progress, ReadError, Readers, Shown, Slot, Snapshot, slots};
 
 /// A checkpoint with its tasks.
 pub(super) struct Glance {
@@ -103,11 +103,7 @@ pub(super) fn result(graph: &CompiledGraph, slot: &Slot, progress: &Progress) ->
 }
 
 fn shown(graph: &CompiledGraph, values: &Values) -> Json {
-    let shown = values
-        .iter()
-        .filter(|(channel, _)| graph.parts().shows(channel));
-    let shown = shown.map(|(channel, value)| (channel.clone(), (**value).clone()));
-    Json::from_value(&Value::Object(shown.collect()))
+    Json::of(&Shown::of(graph.parts(), values)).expect("JSON values encode")
 }
 
 /// The head of a thread whose latest checkpoint is `tuple`.

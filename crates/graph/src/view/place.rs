@@ -1,5 +1,7 @@
 //! Which graph a namespace belongs to, and how its checkpoints are named.
 
+use std::sync::Arc;
+
 use runloom_core::executor::ExecutorError;
 use runloom_core::ids::ThreadId;
 use runloom_core::json::JsonMap;
@@ -37,6 +39,6 @@ pub(super) fn stamp(thread_id: ThreadId, ns: &str, at: Option<&Snapshot>, own: J
         run_id: None,
         ns: ns.to_owned(),
         parents: parents.unwrap_or_default(),
-        metadata: own,
+        metadata: Arc::new(own),
     }
 }
