@@ -13,6 +13,7 @@ mod listen;
 mod measures;
 mod openapi;
 mod page;
+mod panics;
 mod router;
 mod runs;
 mod service;
