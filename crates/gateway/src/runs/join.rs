@@ -128,7 +128,7 @@ async fn join(
         return Ok((places, waiting::answered(&failure(&no_run()))).into_response());
     };
     if run.status.is_terminal() {
-        let answer = gateway.outcome(run.thread_id, Some(run)).await?;
+        let answer = gateway.outcome(run.thread_id, Some(&run)).await?;
         return Ok((places, waiting::answered(&answer)).into_response());
     }
     let attendance = Attendance::new(&gateway, run.thread_id, run.id)

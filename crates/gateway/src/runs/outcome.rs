@@ -31,17 +31,16 @@ impl Gateway {
     pub(super) async fn outcome(
         &self,
         thread: ThreadId,
-        run: Option<Run>,
+        run: Option<&Run>,
     ) -> Result<Json, DatabaseError> {
         if let Some(run) = run {
             if matches!(run.status, RunStatus::Error | RunStatus::Timeout) {
-                let error = run.error.unwrap_or_else(|| {
-                    RunError::new("RunFailed", format!("the run ended as {}", run.status))
-                });
-                return Ok(failure(&error));
+                let unsaid =
+                    || RunError::new("RunFailed", format!("the run ended as {}", run.status));
+                return Ok(failure(&run.error.clone().unwrap_or_else(unsaid)));
             }
-            if let Some(output) = run.output.filter(|output| !output.is_null()) {
-                return Ok(output);
+            if let Some(output) = run.output.as_ref().filter(|output| !output.is_null()) {
+                return Ok(output.clone());
             }
         }
         let values = self.database().thread(thread).await?;

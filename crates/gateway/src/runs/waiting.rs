@@ -45,7 +45,8 @@ pub(super) fn for_new_run(mut watch: Watch, attendance: Attendance) -> Response 
 /// What the run leaves, as soon as it can be read: the response has begun, so it cannot be refused.
 async fn outcome(watch: Watch, run: Option<Run>) -> Json {
     loop {
-        match watch.gateway().outcome(watch.thread(), run.clone()).await {
+        let outcome = watch.gateway().outcome(watch.thread(), run.as_ref());
+        match outcome.await {
             Ok(answer) => return answer,
             Err(error) => tracing::warn!(%error, "cannot read what a run left; trying again"),
         }
