@@ -1,10 +1,13 @@
 //! Assistants and their versions.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use runloom_core::assistant::{Assistant, AssistantPatch, NewAssistant};
 use runloom_core::database::{Assistants, DatabaseError};
-use runloom_core::ids::{AssistantId, GraphId};
+use runloom_core::ids::{AssistantId, GraphId, ThreadId};
 use runloom_core::json::JsonMap;
 use runloom_core::search::{
     AssistantFilter, AssistantSort, Page, SortOrder, VersionFilter, map_contains,
@@ -15,15 +18,17 @@ use sqlx::types::{Json, Uuid};
 use crate::connections::Change;
 use crate::error::Result;
 use crate::json::AsJson;
+use crate::server::Server;
 use crate::session::Session;
+use crate::together::Request;
 use crate::{Postgres, search};
 
 #[async_trait]
 impl Assistants for Postgres {
     async fn create_assistant(&self, new: NewAssistant) -> Result<Assistant, DatabaseError> {
         loop {
-            let mut session = self.statement().await?;
-            let created_at = create(&mut session, &new, self.set_time()).await?;
+            let mut session = self.server.statement().await?;
+            let created_at = create(&mut session, &new, self.server.set_time()).await?;
             session.commit().await?;
             match (created_at, new.if_exists) {
                 (Some(created_at), _) => return Ok(first_version(new, created_at)),
@@ -39,7 +44,11 @@ impl Assistants for Postgres {
     }
 
     async fn assistant(&self, id: AssistantId) -> Result<Option<Assistant>, DatabaseError> {
-        let mut reader = self.reader().await?;
+        let read = Arc::new(ReadAssistant(id));
+        if let Some(assistant) = self.assistants.ask(&self.server, read).await? {
+            return Ok(assistant);
+        }
+        let mut reader = self.server.reader().await?;
         Ok(load(&mut reader, &[id]).await?.pop())
     }
 
@@ -48,7 +57,7 @@ impl Assistants for Postgres {
         id: AssistantId,
         patch: AssistantPatch,
     ) -> Result<Assistant, DatabaseError> {
-        let mut change = self.change().await?;
+        let mut change = self.server.change().await?;
         lock(&mut change, id).await?;
         let known = load(&mut change, &[id]).await?.pop();
         let mut assistant = known.ok_or(DatabaseError::NotFound("assistant"))?;
@@ -61,7 +70,7 @@ impl Assistants for Postgres {
     }
 
     async fn delete_assistant(&self, id: AssistantId) -> Result<(), DatabaseError> {
-        let mut session = self.statement().await?;
+        let mut session = self.server.statement().await?;
         if !remove(&mut session, id).await? {
             return Err(DatabaseError::NotFound("assistant"));
         }
@@ -74,13 +83,13 @@ impl Assistants for Postgres {
         sort: (AssistantSort, SortOrder),
         page: Page,
     ) -> Result<Vec<Assistant>, DatabaseError> {
-        let mut reader = self.reader().await?;
+        let mut reader = self.server.reader().await?;
         let ids = search::assistants(&mut reader, filter, sort, page).await?;
         Ok(load(&mut reader, &ids).await?)
     }
 
     async fn count_assistants(&self, filter: &AssistantFilter) -> Result<u64, DatabaseError> {
-        let mut reader = self.reader().await?;
+        let mut reader = self.server.reader().await?;
         Ok(search::count_assistants(&mut reader, filter).await?)
     }
 
@@ -89,7 +98,7 @@ impl Assistants for Postgres {
         filter: &VersionFilter,
         page: Page,
     ) -> Result<Vec<Assistant>, DatabaseError> {
-        let mut reader = self.reader().await?;
+        let mut reader = self.server.reader().await?;
         let versions = versions(&mut reader, filter.id).await?.into_iter();
         let found = versions.filter(|one| map_contains(&one.metadata, &filter.metadata));
         let found = found.skip(page.offset as usize).take(page.limit as usize);
@@ -101,7 +110,7 @@ impl Assistants for Postgres {
         id: AssistantId,
         version: i64,
     ) -> Result<Assistant, DatabaseError> {
-        let mut change = self.change().await?;
+        let mut change = self.server.change().await?;
         lock(&mut change, id).await?;
         if !point_at(&mut change, id, version).await? {
             return Err(DatabaseError::NotFound("assistant version"));
@@ -177,16 +186,39 @@ impl From<AssistantColumns> for Assistant {
     }
 }
 
+/// An assistant to be read.
+pub(crate) struct ReadAssistant(AssistantId);
+
+impl Request for ReadAssistant {
+    /// None if there is no such assistant.
+    type Reply = Option<Assistant>;
+
+    fn thread(&self) -> Option<ThreadId> {
+        None
+    }
+
+    async fn carry_out(
+        server: &Server,
+        requests: &[Arc<Self>],
+    ) -> Result<Vec<Option<Option<Assistant>>>> {
+        // Many ask for the same one.
+        let ids: BTreeSet<_> = requests.iter().map(|request| request.0).collect();
+        let mut reader = server.reader().await?;
+        let found = load(&mut reader, &ids.into_iter().collect::<Vec<_>>()).await?;
+        let of = |id| found.iter().find(|assistant| assistant.id == id).cloned();
+        Ok(requests.iter().map(|request| Some(of(request.0))).collect())
+    }
+}
+
 /// Those of the assistants that are there, at their current versions, in the order of `ids`.
 async fn load(db: &mut Session, ids: &[AssistantId]) -> Result<Vec<Assistant>> {
     let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as!(
         AssistantColumns,
-        "select a.id, a.version, a.created_at, a.updated_at, v.graph_id, v.config, v.context,
-            v.metadata, v.name, v.description
-        from assistants a
-        join assistant_versions v on v.assistant_id = a.id and v.version = a.version
-        where a.id = any($1) order by array_position($1, a.id)",
+        r#"select id as "id!", version as "version!", created_at as "created_at!",
+            updated_at as "updated_at!", graph_id as "graph_id!", config as "config!: _",
+            context as "context!: _", metadata as "metadata!: _", name as "name!", description
+        from read_assistants($1)"#,
         &ids
     );
     let rows = rows.fetch_all(db).await?;

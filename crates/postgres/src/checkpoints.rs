@@ -1,19 +1,23 @@
 //! Checkpoints, channel values and pending writes, as they are asked for.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use runloom_core::checkpoint::{CheckpointQuery, CheckpointTuple, NewCheckpoint, NewWrites};
 use runloom_core::database::{Checkpoints, DatabaseError, Guard};
 use runloom_core::ids::{CheckpointId, RunId, ThreadId};
 use runloom_core::json::JsonMap;
-use runloom_core::lease::Fence;
 use runloom_core::search::map_contains;
 use runloom_core::state::Head;
 use sqlx::types::Json;
 
 use crate::connections::Change;
 use crate::error::Result;
+use crate::puts::{Put, Stored};
+use crate::server::Server;
 use crate::session::Session;
-use crate::shelf::{self, Author};
+use crate::shelf::{self, Author, Key};
+use crate::together::Request;
 use crate::{Postgres, pruning, runs, threads};
 
 #[async_trait]
@@ -27,11 +31,17 @@ impl Checkpoints for Postgres {
     ) -> Result<(), DatabaseError> {
         match guard {
             Guard::Attempt(fence, run) => {
-                self.put_held(thread, (fence, run), &checkpoints, &writes)
-                    .await
+                let put = Put {
+                    thread,
+                    fence,
+                    run,
+                    checkpoints,
+                    writes,
+                };
+                self.put_held(put).await
             }
             Guard::Idle { seen, head } => {
-                let mut change = self.change().await?;
+                let mut change = self.server.change().await?;
                 put_idle(&mut change, thread, seen, head, &checkpoints, &writes).await?;
                 Ok(change.commit().await?)
             }
@@ -47,9 +57,13 @@ impl Checkpoints for Postgres {
         if [ns].into_iter().chain(id.map(|id| &*id.0)).any(is_nowhere) {
             return Ok(None);
         }
-        let mut reader = self.reader().await?;
-        let keys = [(ns.to_owned(), id.map(|id| id.0.clone()))];
-        Ok(shelf::tuples(&mut reader, thread, &keys).await?.pop())
+        let key = (thread, ns.to_owned(), id.map(|id| id.0.clone()));
+        let read = Arc::new(ReadCheckpoint(key));
+        if let Some(tuple) = self.checkpoints.ask(&self.server, read.clone()).await? {
+            return Ok(tuple);
+        }
+        let mut reader = self.server.reader().await?;
+        Ok(shelf::tuples(&mut reader, &[&read.0]).await?.pop())
     }
 
     async fn checkpoints(
@@ -57,7 +71,7 @@ impl Checkpoints for Postgres {
         thread: ThreadId,
         query: CheckpointQuery,
     ) -> Result<Vec<CheckpointTuple>, DatabaseError> {
-        let mut moment = self.moment().await?;
+        let mut moment = self.server.moment().await?;
         Ok(list(&mut moment, thread, &query).await?)
     }
 
@@ -66,15 +80,42 @@ impl Checkpoints for Postgres {
         thread: ThreadId,
         runs: &[RunId],
     ) -> Result<(), DatabaseError> {
-        let mut change = self.change().await?;
+        let mut change = self.server.change().await?;
         pruning::delete_of_runs(&mut change, thread, runs).await?;
         Ok(change.commit().await?)
     }
 
     async fn prune_checkpoints(&self, thread: ThreadId) -> Result<(), DatabaseError> {
-        let mut change = self.change().await?;
+        let mut change = self.server.change().await?;
         pruning::prune(&mut change, thread).await?;
         Ok(change.commit().await?)
+    }
+}
+
+/// A checkpoint to be read.
+pub(crate) struct ReadCheckpoint(Key);
+
+impl Request for ReadCheckpoint {
+    /// None if there is no such checkpoint.
+    type Reply = Option<CheckpointTuple>;
+
+    fn thread(&self) -> Option<ThreadId> {
+        None
+    }
+
+    async fn carry_out(
+        server: &Server,
+        requests: &[Arc<Self>],
+    ) -> Result<Vec<Option<Option<CheckpointTuple>>>> {
+        let keys: Vec<_> = requests.iter().map(|request| &request.0).collect();
+        let mut reader = server.reader().await?;
+        let mut replies: Vec<_> = requests.iter().map(|_| Some(None)).collect();
+        for (place, tuple) in shelf::placed_tuples(&mut reader, &keys).await? {
+            if let Some(reply) = replies.get_mut(place) {
+                *reply = Some(Some(tuple));
+            }
+        }
+        Ok(replies)
     }
 }
 
@@ -84,24 +125,18 @@ fn is_nowhere(text: &str) -> bool {
 }
 
 impl Postgres {
-    /// Stores what an attempt made, if it still holds the thread: one statement, which sees to that
-    /// itself.
-    async fn put_held(
-        &self,
-        thread: ThreadId,
-        (fence, run): (Fence, RunId),
-        checkpoints: &[NewCheckpoint],
-        writes: &[NewWrites],
-    ) -> Result<(), DatabaseError> {
-        let mut session = self.statement().await?;
-        let author = Author {
-            run: Some(run),
-            fence: Some(fence),
-        };
-        if !shelf::put(&mut session, thread, author, checkpoints, writes).await? {
+    /// Stores what an attempt made, if it still holds the thread.
+    async fn put_held(&self, put: Put) -> Result<(), DatabaseError> {
+        let put = Arc::new(put);
+        if self.server.config.one_trip
+            && let Some(Stored) = self.puts.ask(&self.server, put.clone()).await?
+        {
+            return Ok(());
+        }
+        if !put.alone(&self.server).await? {
             return Err(DatabaseError::Fenced);
         }
-        Ok(session.commit().await?)
+        Ok(())
     }
 }
 
@@ -184,8 +219,8 @@ async fn list(
         let matching = rows.into_iter();
         let matching = matching.filter(|row| map_contains(&row.metadata, &query.metadata));
         let keys = matching.take(limit - found.len());
-        let keys: Vec<_> = keys.map(|row| (row.ns, Some(row.id))).collect();
-        found.extend(shelf::tuples(moment, thread, &keys).await?);
+        let keys: Vec<_> = keys.map(|row| (thread, row.ns, Some(row.id))).collect();
+        found.extend(shelf::tuples(moment, &keys.iter().collect::<Vec<_>>()).await?);
         if is_last {
             break;
         }

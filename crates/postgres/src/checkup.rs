@@ -21,7 +21,7 @@ impl Postgres {
     /// Looks at everything that decides whether, and how safely, this database can be used. `clock`
     /// is that of this machine.
     pub async fn check(&self, clock: &dyn Clock) -> Vec<Finding> {
-        let mut session = match self.moment().await {
+        let mut session = match self.server.moment().await {
             Ok(session) => session,
             Err(error) => {
                 let error = crate::OpenError::from(error);
@@ -69,8 +69,12 @@ impl Postgres {
             version(number, &name),
             skew(before, theirs, after),
             durability(&commit, &names, standbys),
-            share(self.config.connections.into(), most),
-            between(self.connections.port().into(), port, self.config.prepared),
+            share(self.server.config.connections.into(), most),
+            between(
+                self.server.connections.port().into(),
+                port,
+                self.server.config.prepared,
+            ),
         ])
     }
 }

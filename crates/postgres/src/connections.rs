@@ -27,6 +27,7 @@ const BEGIN_READING: &str = "begin isolation level repeatable read read only; \
     set local statement_timeout = '10s'; set local idle_in_transaction_session_timeout = '5s'";
 
 /// All connections to one database.
+#[derive(Clone)]
 pub(crate) struct Connections {
     pool: PgPool,
     prepared: bool,

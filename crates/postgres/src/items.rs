@@ -26,24 +26,24 @@ impl Items for Postgres {
         key: &str,
         value: RawJson,
     ) -> Result<(), DatabaseError> {
-        let mut session = self.statement().await?;
-        put(&mut session, namespace, key, &value, self.set_time()).await?;
+        let mut session = self.server.statement().await?;
+        put(&mut session, namespace, key, &value, self.server.set_time()).await?;
         Ok(session.commit().await?)
     }
 
     async fn item(&self, namespace: &[String], key: &str) -> Result<Option<Item>, DatabaseError> {
-        let mut reader = self.reader().await?;
+        let mut reader = self.server.reader().await?;
         Ok(load(&mut reader, namespace, key).await?)
     }
 
     async fn delete_item(&self, namespace: &[String], key: &str) -> Result<(), DatabaseError> {
-        let mut session = self.statement().await?;
+        let mut session = self.server.statement().await?;
         remove(&mut session, namespace, key).await?;
         Ok(session.commit().await?)
     }
 
     async fn search_items(&self, search: &ItemSearch) -> Result<Vec<Item>, DatabaseError> {
-        let mut reader = self.reader().await?;
+        let mut reader = self.server.reader().await?;
         Ok(find(&mut reader, search).await?)
     }
 
@@ -51,7 +51,7 @@ impl Items for Postgres {
         &self,
         search: &NamespaceSearch,
     ) -> Result<Vec<Vec<String>>, DatabaseError> {
-        let mut reader = self.reader().await?;
+        let mut reader = self.server.reader().await?;
         let depth = search.max_depth.unwrap_or(usize::MAX);
         let all = namespaces(&mut reader, &search.prefix).await?;
         let found = all.into_iter().filter(|labels| search.matches(labels));

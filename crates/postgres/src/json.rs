@@ -28,3 +28,11 @@ impl<T: Serialize> Encode<'_, Postgres> for AsJson<T> {
         Ok(IsNull::No)
     }
 }
+
+/// Documents, for a parameter that is a list of texts which a statement casts to `json`.
+pub(crate) fn texts<T: Serialize>(
+    documents: impl Iterator<Item = Option<T>>,
+) -> serde_json::Result<Vec<Option<String>>> {
+    let encode = |document: Option<T>| document.map(|it| serde_json::to_string(&it)).transpose();
+    documents.map(encode).collect()
+}

@@ -7,6 +7,9 @@
 //! rules promise. Isolation is `read committed`: each statement after the lock sees what was
 //! committed before the lock was granted.
 //!
+//! What happens with every run is one statement in the usual case, and what comes at the same time from
+//! one process is one statement for all of it (`together.rs`).
+//!
 //! The time is the database's own, read once the lock is held, in whole microseconds.
 //!
 //! Nothing is kept in a connection beyond a transaction, so a pooler may stand in between. One that
@@ -25,12 +28,14 @@ mod items;
 mod json;
 mod outbox;
 mod pruning;
+mod puts;
 mod queue;
 mod rollback;
 mod rows;
 mod runs;
 mod schema;
 mod search;
+mod server;
 mod session;
 mod settle;
 mod shelf;
@@ -38,21 +43,28 @@ mod stops;
 mod submit;
 mod sweep;
 mod threads;
+mod together;
 
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use runloom_core::clock::Clock;
 use runloom_core::run::MAX_ATTEMPTS;
 use sqlx::postgres::PgConnectOptions;
+use tokio_util::task::TaskTracker;
 
-use crate::claims::Claims;
-use crate::connections::{Change, Connections};
-use crate::error::Result;
-use crate::session::Session;
-use crate::submit::Grounds;
+use crate::assistants::ReadAssistant;
+use crate::checkpoints::ReadCheckpoint;
+use crate::claims::Claim;
+use crate::connections::Connections;
+use crate::puts::Put;
+use crate::runs::ReadRun;
+use crate::server::Server;
+use crate::settle::Settle;
+use crate::submit::{Grounds, Submit};
+use crate::threads::MakeThread;
+use crate::together::Together;
 
 pub use crate::error::OpenError;
 
@@ -95,10 +107,16 @@ impl Default for Config {
 
 /// A database on a Postgres server.
 pub struct Postgres {
-    connections: Connections,
-    claims: Claims,
+    server: Server,
     grounds: Grounds,
-    config: Config,
+    submissions: Together<Submit>,
+    claims: Together<Claim>,
+    puts: Together<Put>,
+    settlements: Together<Settle>,
+    runs: Together<ReadRun>,
+    checkpoints: Together<ReadCheckpoint>,
+    assistants: Together<ReadAssistant>,
+    threads: Together<MakeThread>,
 }
 
 impl Postgres {
@@ -113,47 +131,27 @@ impl Postgres {
             options = options.application_name("runloom");
         }
         Ok(Self {
-            connections: Connections::lazy(options, &config),
-            claims: Claims::default(),
+            server: Server {
+                connections: Connections::lazy(options, &config),
+                config,
+                tasks: TaskTracker::new(),
+            },
             grounds: Grounds::default(),
-            config,
+            submissions: Together::default(),
+            claims: Together::default(),
+            puts: Together::default(),
+            settlements: Together::default(),
+            runs: Together::default(),
+            checkpoints: Together::default(),
+            assistants: Together::default(),
+            threads: Together::default(),
         })
     }
 
     /// Ends all connections in order.
     pub async fn close(&self) {
-        self.connections.close().await;
-    }
-}
-
-impl Postgres {
-    /// A connection to read from, for single statements.
-    async fn reader(&self) -> Result<Session> {
-        self.connections.single().await
-    }
-
-    /// A connection to read several things from as they are at one moment.
-    async fn moment(&self) -> Result<Session> {
-        self.connections.moment().await
-    }
-
-    /// A session for a single statement that changes something, to be committed.
-    async fn statement(&self) -> Result<Session> {
-        if self.config.prepared {
-            return self.connections.single().await;
-        }
-        self.connections.change().await
-    }
-
-    /// The time by the clock that was handed in; none where statements ask the database's own.
-    fn set_time(&self) -> Option<DateTime<Utc>> {
-        let clock = self.config.clock.as_ref();
-        clock.map(|clock| convert::whole_micros(clock.now()))
-    }
-
-    /// Begins a change. It happens now; where it concerns a thread, when the thread is locked.
-    async fn change(&self) -> Result<Change> {
-        let session = self.connections.change().await?;
-        Change::new(session, self.config.clock.clone(), self.config.max_attempts).await
+        self.server.tasks.close();
+        self.server.tasks.wait().await;
+        self.server.connections.close().await;
     }
 }

@@ -48,7 +48,7 @@ impl Outbox for Postgres {
         lease: Duration,
         limit: u32,
     ) -> Result<Option<Vec<LifecycleEvent>>, DatabaseError> {
-        let mut session = self.statement().await?;
+        let mut session = self.server.statement().await?;
         // The lease is only written when half of it is over: a relay asks several times a second.
         let lines = sqlx::query_as!(
             Line,
@@ -81,7 +81,7 @@ impl Outbox for Postgres {
     }
 
     async fn told(&self, ids: &[i64]) -> Result<(), DatabaseError> {
-        let mut session = self.statement().await?;
+        let mut session = self.server.statement().await?;
         sqlx::query!("delete from outbox where id = any($1)", ids)
             .execute(&mut session)
             .await
@@ -90,7 +90,7 @@ impl Outbox for Postgres {
     }
 
     async fn expire(&self, age: Duration, limit: u32) -> Result<u64, DatabaseError> {
-        let mut session = self.statement().await?;
+        let mut session = self.server.statement().await?;
         // Only the oldest are looked at, whatever their number.
         let expired = sqlx::query!(
             "delete from outbox where id in (
@@ -106,7 +106,7 @@ impl Outbox for Postgres {
     }
 
     async fn resign(&self, relay: WorkerId) -> Result<(), DatabaseError> {
-        let mut session = self.statement().await?;
+        let mut session = self.server.statement().await?;
         sqlx::query!(
             "update outbox_relay set until = '-infinity' where holder = $1",
             relay.0

@@ -1,5 +1,6 @@
 //! The queue, as workers see it: claim, renew, settle.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,12 +17,13 @@ use crate::claims::Claim;
 use crate::connections::Change;
 use crate::error::Result;
 use crate::session::Session;
+use crate::settle::Settle;
 use crate::{Postgres, sweep, threads};
 
 #[async_trait]
 impl Queue for Postgres {
     async fn enlist(&self, worker: WorkerId, lease: Duration) -> Result<(), DatabaseError> {
-        let mut change = self.change().await?;
+        let mut change = self.server.change().await?;
         if !announce(&mut change, worker, lease).await? {
             return Err(DatabaseError::Fenced);
         }
@@ -29,14 +31,14 @@ impl Queue for Postgres {
     }
 
     async fn renew(&self, worker: WorkerId, lease: Duration) -> Result<Vec<Held>, DatabaseError> {
-        let mut session = self.statement().await?;
-        let held = renew(&mut session, worker, lease, self.set_time()).await?;
+        let mut session = self.server.statement().await?;
+        let held = renew(&mut session, worker, lease, self.server.set_time()).await?;
         session.commit().await?;
         Ok(held)
     }
 
     async fn retire(&self, worker: WorkerId) -> Result<(), DatabaseError> {
-        let mut change = self.change().await?;
+        let mut change = self.server.change().await?;
         bury(&mut change, worker).await?;
         Ok(change.commit().await?)
     }
@@ -52,12 +54,12 @@ impl Queue for Postgres {
             worker,
             id: claim,
         };
-        if self.config.one_trip
-            && let Some(reply) = self.claim_together(request).await
+        if self.server.config.one_trip
+            && let Some(reply) = self.claims.ask(&self.server, Arc::new(request)).await?
         {
             return Ok(reply);
         }
-        let mut change = self.change().await?;
+        let mut change = self.server.change().await?;
         let reply = take(&mut change, thread, worker, claim).await?;
         change.commit().await?;
         Ok(reply)
@@ -69,33 +71,41 @@ impl Queue for Postgres {
         settlement: Settlement,
         next: Option<ClaimId>,
     ) -> Result<Settled, DatabaseError> {
-        if self.config.one_trip
-            && let Some(settled) = self.settle_in_one(lease, &settlement, next).await?
+        if self.server.config.one_trip
+            && let Some(request) = Settle::of(lease, &settlement, next)
         {
-            return Ok(settled);
+            let request = Arc::new(request);
+            let settled = self.settlements.ask(&self.server, request.clone()).await?;
+            let settled = match settled {
+                Some(settled) => Some(settled),
+                None => request.alone(&self.server).await?,
+            };
+            if let Some(settled) = settled {
+                return Ok(settled);
+            }
         }
-        let mut change = self.change().await?;
+        let mut change = self.server.change().await?;
         let settled = attempts::settle(&mut change, lease, settlement, next).await?;
         change.commit().await?;
         Ok(settled)
     }
 
     async fn sweep(&self, limit: u32) -> Result<Sweep, DatabaseError> {
-        let mut change = self.change().await?;
+        let mut change = self.server.change().await?;
         let sweep = sweep::sweep(&mut change, limit).await?;
         change.commit().await?;
         Ok(sweep)
     }
 
     async fn waiting(&self, age: Duration, limit: u32) -> Result<Vec<ThreadId>, DatabaseError> {
-        let mut change = self.change().await?;
+        let mut change = self.server.change().await?;
         let threads = sweep::waiting(&mut change, age, limit).await?;
         change.commit().await?;
         Ok(threads)
     }
 
     async fn prune_temporary(&self, age: Duration, limit: u32) -> Result<u32, DatabaseError> {
-        let mut change = self.change().await?;
+        let mut change = self.server.change().await?;
         let pruned = sweep::prune(&mut change, age, limit).await?;
         change.commit().await?;
         Ok(pruned)

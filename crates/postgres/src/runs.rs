@@ -1,5 +1,8 @@
 //! Runs, as those who ask for them see them.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use runloom_core::admission::{Admission, InFlight, admit, superseded_reason};
 use runloom_core::compose::{Composed, IfThreadMissing, NewRun, Place};
@@ -17,14 +20,16 @@ use crate::convert::whole_micros;
 use crate::error::Result;
 use crate::json::AsJson;
 use crate::rows::{RunColumns, RunRow, ThreadRow};
+use crate::server::Server;
 use crate::session::Session;
 use crate::stops::{cancel, carry_out};
+use crate::together::Request;
 use crate::{Postgres, TRIES, threads};
 
 #[async_trait]
 impl Runs for Postgres {
     async fn submit_run(&self, new: NewRun) -> Result<Submission, DatabaseError> {
-        if self.config.one_trip {
+        if self.server.config.one_trip {
             match self.submit_in_one(&new).await {
                 Ok(Some(submission)) => return Ok(submission),
                 Ok(None) => {}
@@ -34,7 +39,7 @@ impl Runs for Postgres {
             }
         }
         for _ in 0..TRIES {
-            let mut change = self.change().await?;
+            let mut change = self.server.change().await?;
             match submit(&mut change, &new).await {
                 Ok(Step::Done(submission)) => {
                     change.commit().await?;
@@ -57,10 +62,14 @@ impl Runs for Postgres {
     }
 
     async fn run(&self, thread: Option<ThreadId>, id: RunId) -> Result<Option<Run>, DatabaseError> {
-        let mut reader = self.reader().await?;
-        let row = load(&mut reader, id).await?;
-        let row = row.filter(|row| thread.is_none_or(|thread| row.run.thread_id == thread));
-        Ok(row.map(|row| row.run))
+        let read = self.runs.ask(&self.server, Arc::new(ReadRun(id))).await?;
+        let run = if let Some(run) = read {
+            run
+        } else {
+            let mut reader = self.server.reader().await?;
+            load(&mut reader, id).await?.map(|row| row.run)
+        };
+        Ok(run.filter(|run| thread.is_none_or(|thread| run.thread_id == thread)))
     }
 
     async fn runs(
@@ -69,21 +78,46 @@ impl Runs for Postgres {
         filter: RunFilter,
         page: Page,
     ) -> Result<Vec<Run>, DatabaseError> {
-        let mut reader = self.reader().await?;
+        let mut reader = self.server.reader().await?;
         Ok(list(&mut reader, thread, filter, page).await?)
     }
 
     async fn cancel_runs(&self, request: CancelRequest) -> Result<Cancelled, DatabaseError> {
-        let mut change = self.change().await?;
+        let mut change = self.server.change().await?;
         let cancelled = cancel(&mut change, request).await?;
         change.commit().await?;
         Ok(cancelled)
     }
 
     async fn delete_run(&self, thread: ThreadId, id: RunId) -> Result<(), DatabaseError> {
-        let mut change = self.change().await?;
+        let mut change = self.server.change().await?;
         delete(&mut change, thread, id).await?;
         Ok(change.commit().await?)
+    }
+}
+
+/// A run to be read.
+pub(crate) struct ReadRun(RunId);
+
+impl Request for ReadRun {
+    /// None if there is no such run.
+    type Reply = Option<Run>;
+
+    fn thread(&self) -> Option<ThreadId> {
+        None
+    }
+
+    async fn carry_out(
+        server: &Server,
+        requests: &[Arc<Self>],
+    ) -> Result<Vec<Option<Option<Run>>>> {
+        let ids: Vec<_> = requests.iter().map(|request| request.0.0).collect();
+        let mut reader = server.reader().await?;
+        let rows = sqlx::query_as!(RunColumns, "select * from runs where id = any($1)", &ids);
+        let rows = rows.fetch_all(&mut reader).await?.into_iter();
+        let runs: HashMap<_, _> = rows.map(|row| (row.id, RunRow::from(row).run)).collect();
+        let run = |request: &Arc<Self>| Some(runs.get(&request.0).cloned());
+        Ok(requests.iter().map(run).collect())
     }
 }
 
@@ -140,7 +174,7 @@ async fn accepted_before(change: &mut Change, known: RunRow) -> Result<Submissio
 impl Postgres {
     /// The answer to a run that was submitted before, to `thread`; none if it is not there any more.
     async fn resubmit(&self, thread: ThreadId, id: RunId) -> Result<Option<Submission>> {
-        let mut change = self.change().await?;
+        let mut change = self.server.change().await?;
         threads::lock(&mut change, thread).await?;
         let Some(known) = load(&mut change, id).await? else {
             return Ok(None);

@@ -28,7 +28,7 @@ impl Postgres {
     /// Brings the database to the newest schema, all or nothing. Where several do it at once, one
     /// does and the others wait for it.
     pub async fn migrate(&self) -> Result<(), OpenError> {
-        let mut session = self.connections.migration().await?;
+        let mut session = self.server.connections.migration().await?;
         // The migration library itself takes a lock that would outlive the transaction, which a
         // pooler does not allow.
         sqlx::query!("select pg_advisory_xact_lock($1)", LOCK)
@@ -45,7 +45,7 @@ impl Postgres {
 
     /// Refuses a database whose schema is not the one that this program makes.
     pub async fn check_schema(&self) -> Result<(), OpenError> {
-        let mut session = self.moment().await?;
+        let mut session = self.server.moment().await?;
         let applied = applied(&mut session).await?;
         judge(&applied)?;
         let newest = |steps: &[i64]| steps.last().copied().unwrap_or(0);

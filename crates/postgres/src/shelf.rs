@@ -118,49 +118,65 @@ pub(crate) async fn put(
 
 /// Checkpoints, column by column.
 #[derive(Default)]
-struct Heads<'a> {
-    ns: Vec<&'a str>,
-    id: Vec<&'a str>,
-    parent: Vec<Option<&'a str>>,
-    metadata: Vec<String>,
-    head_kind: Vec<&'a str>,
-    head: Vec<&'a [u8]>,
-    versions: Vec<String>,
-    created_at: Vec<DateTime<Utc>>,
+pub(crate) struct Heads<'a> {
+    /// The number of whoever puts it, where there are several.
+    pub(crate) owner: Vec<i32>,
+    pub(crate) ns: Vec<&'a str>,
+    pub(crate) id: Vec<&'a str>,
+    pub(crate) parent: Vec<Option<&'a str>>,
+    pub(crate) metadata: Vec<String>,
+    pub(crate) head_kind: Vec<&'a str>,
+    pub(crate) head: Vec<&'a [u8]>,
+    pub(crate) versions: Vec<String>,
+    pub(crate) created_at: Vec<DateTime<Utc>>,
 }
 
 impl<'a> Heads<'a> {
     fn of(checkpoints: &'a [NewCheckpoint]) -> Result<Self> {
         let mut columns = Self::default();
-        for NewCheckpoint { checkpoint, .. } in checkpoints {
-            columns.ns.push(&checkpoint.ns);
-            columns.id.push(&checkpoint.id.0);
-            let parent = checkpoint.parent.as_ref();
-            columns.parent.push(parent.map(|parent| parent.0.as_str()));
-            let metadata = serde_json::to_string(&checkpoint.metadata)?;
-            columns.metadata.push(metadata);
-            columns.head_kind.push(&checkpoint.head.kind);
-            columns.head.push(&checkpoint.head.data);
-            let versions = serde_json::to_string(&checkpoint.versions)?;
-            columns.versions.push(versions);
-            columns.created_at.push(checkpoint.created_at);
-        }
+        columns.add(0, checkpoints)?;
         Ok(columns)
+    }
+
+    pub(crate) fn add(&mut self, owner: i32, checkpoints: &'a [NewCheckpoint]) -> Result<()> {
+        for NewCheckpoint { checkpoint, .. } in checkpoints {
+            self.owner.push(owner);
+            self.ns.push(&checkpoint.ns);
+            self.id.push(&checkpoint.id.0);
+            let parent = checkpoint.parent.as_ref();
+            self.parent.push(parent.map(|parent| parent.0.as_str()));
+            let metadata = serde_json::to_string(&checkpoint.metadata)?;
+            self.metadata.push(metadata);
+            self.head_kind.push(&checkpoint.head.kind);
+            self.head.push(&checkpoint.head.data);
+            let versions = serde_json::to_string(&checkpoint.versions)?;
+            self.versions.push(versions);
+            self.created_at.push(checkpoint.created_at);
+        }
+        Ok(())
     }
 }
 
 /// Channel values, column by column; the first of each version.
 #[derive(Default)]
-struct Values<'a> {
-    ns: Vec<&'a str>,
-    channel: Vec<&'a str>,
-    version: Vec<&'a str>,
-    kind: Vec<&'a str>,
-    data: Vec<&'a [u8]>,
+pub(crate) struct Values<'a> {
+    /// The number of whoever puts it, where there are several.
+    pub(crate) owner: Vec<i32>,
+    pub(crate) ns: Vec<&'a str>,
+    pub(crate) channel: Vec<&'a str>,
+    pub(crate) version: Vec<&'a str>,
+    pub(crate) kind: Vec<&'a str>,
+    pub(crate) data: Vec<&'a [u8]>,
 }
 
 impl<'a> Values<'a> {
     fn of(checkpoints: &'a [NewCheckpoint]) -> Self {
+        let mut columns = Self::default();
+        columns.add(0, checkpoints);
+        columns
+    }
+
+    pub(crate) fn add(&mut self, owner: i32, checkpoints: &'a [NewCheckpoint]) {
         let mut versions = BTreeMap::new();
         for NewCheckpoint { checkpoint, blobs } in checkpoints {
             for value in blobs {
@@ -169,15 +185,14 @@ impl<'a> Values<'a> {
             }
         }
         // Everybody stores in the same order, so nobody waits in a circle.
-        let mut columns = Self::default();
         for ((ns, channel, version), blob) in versions {
-            columns.ns.push(ns);
-            columns.channel.push(channel);
-            columns.version.push(version);
-            columns.kind.push(&blob.kind);
-            columns.data.push(&blob.data);
+            self.owner.push(owner);
+            self.ns.push(ns);
+            self.channel.push(channel);
+            self.version.push(version);
+            self.kind.push(&blob.kind);
+            self.data.push(&blob.data);
         }
-        columns
     }
 }
 
@@ -185,6 +200,8 @@ impl<'a> Values<'a> {
 /// only once.
 #[derive(Default)]
 pub(crate) struct Writes<'a> {
+    /// The number of whoever puts it, where there are several.
+    pub(crate) owner: Vec<i32>,
     pub(crate) ns: Vec<&'a str>,
     pub(crate) checkpoint_id: Vec<&'a str>,
     pub(crate) task_id: Vec<&'a str>,
@@ -196,7 +213,13 @@ pub(crate) struct Writes<'a> {
 }
 
 impl<'a> Writes<'a> {
-    pub(crate) fn of(writes: &'a [NewWrites]) -> Self {
+    fn of(writes: &'a [NewWrites]) -> Self {
+        let mut columns = Self::default();
+        columns.add(0, writes);
+        columns
+    }
+
+    pub(crate) fn add(&mut self, owner: i32, writes: &'a [NewWrites]) {
         let mut slots = BTreeMap::new();
         for new in writes {
             for write in &new.writes {
@@ -208,23 +231,24 @@ impl<'a> Writes<'a> {
                 }
             }
         }
-        let mut columns = Self::default();
         for ((ns, checkpoint_id, task_id, position), write) in slots {
-            columns.ns.push(ns);
-            columns.checkpoint_id.push(checkpoint_id);
-            columns.task_id.push(task_id);
-            columns.position.push(position);
-            columns.task_path.push(&write.task_path);
-            columns.channel.push(&write.channel);
-            columns.kind.push(&write.blob.kind);
-            columns.data.push(&write.blob.data);
+            self.owner.push(owner);
+            self.ns.push(ns);
+            self.checkpoint_id.push(checkpoint_id);
+            self.task_id.push(task_id);
+            self.position.push(position);
+            self.task_path.push(&write.task_path);
+            self.channel.push(&write.channel);
+            self.kind.push(&write.blob.kind);
+            self.data.push(&write.blob.data);
         }
-        columns
     }
 }
 
 /// A checkpoint with its values and its pending writes, each column of theirs a list.
 struct TupleColumns {
+    place: i64,
+    thread_id: Uuid,
     ns: String,
     id: String,
     parent: Option<String>,
@@ -245,79 +269,54 @@ struct TupleColumns {
     write_data: Vec<Vec<u8>>,
 }
 
-/// The checkpoints named by namespace and id, or the latest of a namespace, in the order of `keys`,
-/// with their values and pending writes, all as they are at one moment. What is not there is left
-/// out.
-///
-/// There is one value of a version. To say so to Postgres (`limit 1`) keeps it from reading all that
-/// the thread ever had in order to pick a few.
-pub(crate) async fn tuples(
-    db: &mut Session,
-    thread: ThreadId,
-    keys: &[(String, Option<String>)],
-) -> Result<Vec<CheckpointTuple>> {
+/// Names a checkpoint by thread, namespace and id, or the latest of a namespace.
+pub(crate) type Key = (ThreadId, String, Option<String>);
+
+/// The checkpoints named by `keys`, in their order, with their values and pending writes, all as they
+/// are at one moment. What is not there is left out.
+pub(crate) async fn tuples(db: &mut Session, keys: &[&Key]) -> Result<Vec<CheckpointTuple>> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let (namespaces, ids): (Vec<_>, Vec<_>) = keys
-        .iter()
-        .map(|(ns, id)| (ns.as_str(), id.as_deref()))
-        .unzip();
+    let placed = placed_tuples(db, keys).await?;
+    Ok(placed.into_iter().map(|(_, tuple)| tuple).collect())
+}
+
+/// The same, each with its place among the keys.
+pub(crate) async fn placed_tuples(
+    db: &mut Session,
+    keys: &[&Key],
+) -> Result<Vec<(usize, CheckpointTuple)>> {
+    let threads: Vec<_> = keys.iter().map(|(thread, ..)| thread.0).collect();
+    let namespaces: Vec<_> = keys.iter().map(|(_, ns, _)| ns.as_str()).collect();
+    let ids: Vec<_> = keys.iter().map(|(.., id)| id.as_deref()).collect();
     let rows = sqlx::query_as!(
         TupleColumns,
-        r#"select c.ns as "ns!", c.id as "id!", c.parent, c.run_id, c.metadata as "metadata!: _",
-            c.head_kind as "head_kind!", c.head as "head!", c.versions as "versions!: _",
-            c.created_at as "created_at!", v.channels as "channels!", v.kinds as "kinds!",
-            v.data as "data!", w.tasks as "write_tasks!", w.paths as "write_paths!",
-            w.positions as "write_positions!", w.channels as "write_channels!",
-            w.kinds as "write_kinds!", w.data as "write_data!"
-        from unnest($2::text[], $3::text[]) with ordinality as k (ns, id, place)
-        cross join lateral (
-            (select * from checkpoints where thread_id = $1 and ns = k.ns and id = k.id)
-            union all
-            (select * from checkpoints where k.id is null and thread_id = $1 and ns = k.ns
-            order by id desc limit 1)
-        ) c
-        cross join lateral (
-            select coalesce(array_agg(b.channel), '{}') as channels,
-                coalesce(array_agg(b.kind), '{}') as kinds,
-                coalesce(array_agg(b.data), '{}') as data
-            from json_each_text(c.versions) version
-            cross join lateral (
-                select * from channel_blobs
-                where thread_id = $1 and ns = c.ns and channel = version.key
-                    and version = version.value
-                limit 1
-            ) b
-        ) v
-        cross join lateral (
-            select coalesce(array_agg(task_id), '{}') as tasks,
-                coalesce(array_agg(task_path), '{}') as paths,
-                coalesce(array_agg(position), '{}') as positions,
-                coalesce(array_agg(channel), '{}') as channels,
-                coalesce(array_agg(kind), '{}') as kinds,
-                coalesce(array_agg(data), '{}') as data
-            from (
-                select distinct on (task_id, position) *
-                from pending_writes
-                where thread_id = $1 and ns = c.ns and checkpoint_id = c.id
-                order by task_id, position, written desc
-            ) visible
-        ) w
-        order by k.place"#,
-        thread.0,
+        r#"select place as "place!", thread_id as "thread_id!", ns as "ns!", id as "id!", parent,
+            run_id, metadata as "metadata!: _", head_kind as "head_kind!", head as "head!",
+            versions as "versions!: _", created_at as "created_at!", channels as "channels!",
+            kinds as "kinds!", data as "data!", write_tasks as "write_tasks!",
+            write_paths as "write_paths!", write_positions as "write_positions!",
+            write_channels as "write_channels!", write_kinds as "write_kinds!",
+            write_data as "write_data!"
+        from read_checkpoints($1, $2, $3)"#,
+        &threads,
         &namespaces[..] as _,
         &ids[..] as _
     );
     let rows = rows.fetch_all(db).await?.into_iter();
-    Ok(rows.map(|row| row.into_tuple(thread)).collect())
+    let placed = |row: TupleColumns| {
+        let place = usize::try_from(row.place).unwrap_or_default();
+        (place.saturating_sub(1), row.into_tuple())
+    };
+    Ok(rows.map(placed).collect())
 }
 
 impl TupleColumns {
-    fn into_tuple(self, thread: ThreadId) -> CheckpointTuple {
+    fn into_tuple(self) -> CheckpointTuple {
         CheckpointTuple {
             checkpoint: Checkpoint {
-                thread_id: thread,
+                thread_id: self.thread_id.into(),
                 ns: self.ns,
                 id: CheckpointId(self.id),
                 parent: self.parent.map(CheckpointId),

@@ -5,24 +5,27 @@
 //! right and answers with what is there if it is not, so a wrong guess costs one more round trip.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::slice;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use runloom_core::admission::{Admission, InFlight, admit};
-use runloom_core::bus::RunChange;
+use runloom_core::admission::{Admission, InFlight, Stop, admit, superseded_reason};
+use runloom_core::bus::{RunChange, Signal};
 use runloom_core::compose::{Composed, IfThreadMissing, NewRun, Place};
 use runloom_core::database::Submission;
 use runloom_core::effects::Effects;
-use runloom_core::ids::{RunId, ThreadId};
+use runloom_core::ids::{RunId, ThreadId, WorkerId};
 use runloom_core::json::JsonMap;
-use runloom_core::run::{MultitaskStrategy, RunStatus};
+use runloom_core::run::{CancelAction, MultitaskStrategy, RunStatus};
 use runloom_core::thread::{Thread, ThreadFacts};
-use sqlx::types::{Json, Text};
+use sqlx::types::{Json, Text, Uuid};
 
 use crate::Postgres;
 use crate::error::Result;
-use crate::json::AsJson;
+use crate::json::texts;
 use crate::rows::ThreadRow;
+use crate::server::Server;
+use crate::together::Request;
 
 /// How many threads are remembered. When there are more, all are forgotten.
 const REMEMBERED: usize = 10_000;
@@ -63,7 +66,7 @@ impl Grounds {
 }
 
 /// The answer to a guess.
-struct Answer {
+pub(crate) struct Answer {
     verdict: String,
     moment: Option<DateTime<Utc>>,
     place: Option<i64>,
@@ -71,6 +74,50 @@ struct Answer {
     wakes: Option<bool>,
     known_metadata: Option<Json<JsonMap>>,
     known_config: Option<Json<JsonMap>>,
+    stopped: Option<Uuid>,
+    stopped_worker: Option<Uuid>,
+    stopped_claim: Option<Uuid>,
+}
+
+impl Answer {
+    /// What tells the worker of a run that was asked to stop.
+    fn signal(&self, strategy: MultitaskStrategy) -> Option<(WorkerId, Signal)> {
+        let signal = Signal {
+            run_id: self.stopped?.into(),
+            claim: self.stopped_claim?.into(),
+            action: stop_of(strategy)?,
+        };
+        Some((self.stopped_worker?.into(), signal))
+    }
+}
+
+/// A run to be accepted, completed for a thread with a certain ground.
+pub(crate) struct Submit {
+    new: Arc<NewRun>,
+    ground: Option<Ground>,
+    composed: Composed,
+}
+
+impl Request for Submit {
+    type Reply = Answer;
+
+    fn thread(&self) -> Option<ThreadId> {
+        Some(self.new.thread_id)
+    }
+
+    fn bytes(&self) -> usize {
+        self.new
+            .kwargs
+            .input
+            .as_ref()
+            .map_or(0, |input| input.as_str().len())
+    }
+
+    async fn carry_out(server: &Server, requests: &[Arc<Self>]) -> Result<Vec<Option<Answer>>> {
+        let answers = submit(server, requests, false).await?.into_iter();
+        let judged = |answer: &Answer| answer.verdict != "locked";
+        Ok(answers.map(|answer| Some(answer).filter(judged)).collect())
+    }
 }
 
 impl Postgres {
@@ -79,12 +126,26 @@ impl Postgres {
         if new.delay > TimeDelta::zero() {
             return Ok(None);
         }
-        let mut ground = self.grounds.guess(new);
+        let new = Arc::new(new.clone());
+        let mut ground = self.grounds.guess(&new);
         for _ in 0..2 {
-            let composed = compose(new, ground.as_ref());
-            let answer = self.try_submission(new, ground.as_ref(), &composed).await?;
+            let request = Arc::new(Submit {
+                composed: compose(&new, ground.as_ref()),
+                ground,
+                new: new.clone(),
+            });
+            let together = self.submissions.ask(&self.server, request.clone()).await?;
+            let alone = match together {
+                Some(_) => None,
+                None => submit(&self.server, slice::from_ref(&request), true)
+                    .await?
+                    .pop(),
+            };
+            let Some(answer) = together.or(alone) else {
+                return Ok(None);
+            };
             match answer.verdict.as_str() {
-                "accepted" => return Ok(self.accepted(new, composed, &answer)),
+                "accepted" => return Ok(self.accepted(&request, &answer)),
                 "differs" => {
                     let known = answer.known_metadata.zip(answer.known_config);
                     ground = known.map(|(metadata, config)| Ground {
@@ -98,12 +159,13 @@ impl Postgres {
         Ok(None)
     }
 
-    fn accepted(&self, new: &NewRun, composed: Composed, answer: &Answer) -> Option<Submission> {
+    fn accepted(&self, request: &Submit, answer: &Answer) -> Option<Submission> {
         let now = answer.moment?;
         let place = Place {
             seq: answer.place?,
             accepted_at: answer.accepted?,
         };
+        let (new, composed) = (&request.new, request.composed.clone());
         let ground = Ground {
             metadata: composed.thread_metadata,
             config: composed.thread_config,
@@ -116,54 +178,67 @@ impl Postgres {
                 run_id: run.id,
                 status: Some(run.status),
             }],
-            signals: Vec::new(),
+            signals: answer.signal(new.multitask_strategy).into_iter().collect(),
             wakes: answer.wakes?.then_some(run.thread_id).into_iter().collect(),
         };
         Some(Submission::Accepted(Box::new(run), effects))
     }
+}
 
-    async fn try_submission(
-        &self,
-        new: &NewRun,
-        ground: Option<&Ground>,
-        composed: &Composed,
-    ) -> Result<Answer> {
-        let text = |map: &JsonMap| serde_json::to_string(map);
-        let busy = ThreadFacts {
-            in_flight: true,
-            failed: false,
-            unfinished: false,
-        };
-        let mut session = self.statement().await?;
-        let answer = sqlx::query_as!(
-            Answer,
-            r#"select verdict as "verdict!", moment, place, accepted, wakes,
-                known_metadata as "known_metadata: _", known_config as "known_config: _"
-            from submit_run(
-                $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17
-            )"#,
-            new.thread_id.0,
-            ground.map(|ground| text(&ground.metadata)).transpose()?,
-            ground.map(|ground| text(&ground.config)).transpose()?,
-            minds_others(new.multitask_strategy),
-            AsJson(&composed.thread_metadata) as _,
-            AsJson(&composed.thread_config) as _,
-            new.kwargs.temporary,
-            Text(busy.status()) as _,
-            new.id.0,
-            new.assistant.id.0,
-            new.assistant.graph_id.0,
-            Text(RunStatus::Pending) as _,
-            AsJson(&composed.metadata) as _,
-            AsJson(&composed.kwargs) as _,
-            Text(new.multitask_strategy) as _,
-            AsJson(&new.policy) as _,
-            self.set_time()
-        );
-        let answer = answer.fetch_one(&mut session).await?;
-        session.commit().await?;
-        Ok(answer)
-    }
+/// Accepts runs, waiting for the locks of their threads if `patient`.
+async fn submit(server: &Server, requests: &[Arc<Submit>], patient: bool) -> Result<Vec<Answer>> {
+    let busy = ThreadFacts {
+        in_flight: true,
+        failed: false,
+        unfinished: false,
+    };
+    let each = || requests.iter().map(|request| &*request.new);
+    let composed = || requests.iter().map(|request| &request.composed);
+    let grounds = || requests.iter().map(|request| request.ground.as_ref());
+    let uuids = |uuid: fn(&NewRun) -> Uuid| each().map(uuid).collect::<Vec<_>>();
+    let assumed_metadata = texts(grounds().map(|ground| ground.map(|ground| &ground.metadata)))?;
+    let assumed_configs = texts(grounds().map(|ground| ground.map(|ground| &ground.config)))?;
+    let alone = each().map(|new| minds_others(new.multitask_strategy));
+    let stops = each().map(|new| stop_of(new.multitask_strategy).map(|stop| stop.to_string()));
+    let strategies = each().map(|new| new.multitask_strategy.to_string());
+    let mut session = server.statement().await?;
+    let answers = sqlx::query_as!(
+        Answer,
+        r#"select verdict as "verdict!", moment, place, accepted, wakes,
+            known_metadata as "known_metadata: _", known_config as "known_config: _", stopped,
+            stopped_worker, stopped_claim
+        from submit_runs(
+            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+            $20
+        )"#,
+        &uuids(|new| new.thread_id.0),
+        &assumed_metadata as _,
+        &assumed_configs as _,
+        &alone.collect::<Vec<_>>(),
+        &stops.collect::<Vec<_>>() as _,
+        &each()
+            .map(|new| superseded_reason(new.id))
+            .collect::<Vec<_>>(),
+        &texts(composed().map(|composed| Some(&composed.thread_metadata)))? as _,
+        &texts(composed().map(|composed| Some(&composed.thread_config)))? as _,
+        &each().map(|new| new.kwargs.temporary).collect::<Vec<_>>(),
+        Text(busy.status()) as _,
+        &uuids(|new| new.id.0),
+        &uuids(|new| new.assistant.id.0),
+        &each()
+            .map(|new| new.assistant.graph_id.0.clone())
+            .collect::<Vec<_>>(),
+        Text(RunStatus::Pending) as _,
+        &texts(composed().map(|composed| Some(&composed.metadata)))? as _,
+        &texts(composed().map(|composed| Some(&composed.kwargs)))? as _,
+        &strategies.collect::<Vec<_>>(),
+        &texts(each().map(|new| Some(&new.policy)))? as _,
+        server.set_time(),
+        patient
+    );
+    let answers = answers.fetch_all(&mut session).await?;
+    session.commit().await?;
+    Ok(answers)
 }
 
 /// Completes the run for a thread with that ground.
@@ -177,12 +252,27 @@ fn compose(new: &NewRun, ground: Option<&Ground>) -> Composed {
 
 /// Whether a new run with this strategy is refused, or changes others, beside any that are in flight.
 fn minds_others(strategy: MultitaskStrategy) -> bool {
-    let run = |running| InFlight {
-        id: RunId(sqlx::types::Uuid::nil()),
+    admit(strategy, &[in_flight(true), in_flight(false)]) != Admission::Accepted(Vec::new())
+}
+
+/// How a new run with this strategy asks a run to stop that is running alone.
+fn stop_of(strategy: MultitaskStrategy) -> Option<CancelAction> {
+    match admit(strategy, &[in_flight(true)]) {
+        Admission::Accepted(stops) => match stops.as_slice() {
+            [(_, Stop::Signal(action))] => Some(*action),
+            _ => None,
+        },
+        Admission::Rejected => None,
+    }
+}
+
+/// A run that nobody has asked to stop.
+fn in_flight(running: bool) -> InFlight {
+    InFlight {
+        id: RunId(Uuid::nil()),
         running,
         started: running,
         has_input: true,
         cancel: None,
-    };
-    admit(strategy, &[run(true), run(false)]) != Admission::Accepted(Vec::new())
+    }
 }

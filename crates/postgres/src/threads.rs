@@ -1,6 +1,10 @@
 //! Threads: their locks, their rows, and what clients do with them.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use runloom_core::admission::{InFlight, Origin, stop};
 use runloom_core::database::decisions::Asker;
 use runloom_core::database::{DatabaseError, ThreadDeletion, ThreadPatch, Threads};
@@ -13,18 +17,25 @@ use sqlx::types::Text;
 
 use crate::connections::Change;
 use crate::error::Result;
-use crate::json::AsJson;
+use crate::json::{AsJson, texts};
 use crate::rows::{ThreadColumns, ThreadRow};
 use crate::runs::Outlook;
+use crate::server::Server;
 use crate::session::Session;
 use crate::stops::carry_out;
+use crate::together::Request;
 use crate::{Postgres, TRIES, runs, search};
 
 #[async_trait]
 impl Threads for Postgres {
     async fn create_thread(&self, new: NewThread) -> Result<Thread, DatabaseError> {
+        if self.server.config.one_trip
+            && let Some(thread) = self.make_thread(&new).await?
+        {
+            return Ok(thread);
+        }
         for _ in 0..TRIES {
-            let mut change = self.change().await?;
+            let mut change = self.server.change().await?;
             let row = ThreadRow::new(new.id, new.metadata.clone(), change.now);
             if insert(&mut change, &row).await? {
                 change.commit().await?;
@@ -42,7 +53,7 @@ impl Threads for Postgres {
     }
 
     async fn thread(&self, id: ThreadId) -> Result<Option<Thread>, DatabaseError> {
-        let mut reader = self.reader().await?;
+        let mut reader = self.server.reader().await?;
         Ok(load_whole(&mut reader, id).await?.map(|row| row.thread))
     }
 
@@ -51,7 +62,7 @@ impl Threads for Postgres {
         id: ThreadId,
         patch: ThreadPatch,
     ) -> Result<Thread, DatabaseError> {
-        let mut change = self.change().await?;
+        let mut change = self.server.change().await?;
         lock(&mut change, id).await?;
         let row = load_whole(&mut change, id).await?;
         let mut row = row.ok_or(DatabaseError::NotFound("thread"))?;
@@ -63,7 +74,7 @@ impl Threads for Postgres {
     }
 
     async fn delete_thread(&self, id: ThreadId) -> Result<ThreadDeletion, DatabaseError> {
-        let mut change = self.change().await?;
+        let mut change = self.server.change().await?;
         let deletion = delete(&mut change, id).await?;
         change.commit().await?;
         Ok(deletion)
@@ -75,18 +86,18 @@ impl Threads for Postgres {
         sort: (ThreadSort, SortOrder),
         page: Page,
     ) -> Result<Vec<Thread>, DatabaseError> {
-        let mut reader = self.reader().await?;
+        let mut reader = self.server.reader().await?;
         let ids = search::threads(&mut reader, filter, sort, page).await?;
         Ok(load_many(&mut reader, &ids).await?)
     }
 
     async fn count_threads(&self, filter: &ThreadFilter) -> Result<u64, DatabaseError> {
-        let mut reader = self.reader().await?;
+        let mut reader = self.server.reader().await?;
         Ok(search::count_threads(&mut reader, filter).await?)
     }
 
     async fn copy_thread(&self, from: ThreadId, to: ThreadId) -> Result<Thread, DatabaseError> {
-        let mut change = self.change().await?;
+        let mut change = self.server.change().await?;
         lock_shared(&mut change, from).await?;
         let source = load_whole(&mut change, from).await?;
         let source = source.ok_or(DatabaseError::NotFound("thread"))?;
@@ -103,6 +114,71 @@ impl Threads for Postgres {
         copy_state(&mut change, from, to).await?;
         change.commit().await?;
         Ok(row.thread)
+    }
+}
+
+impl Postgres {
+    /// Makes a thread in one round trip, with others. None if it is there already.
+    async fn make_thread(&self, new: &NewThread) -> Result<Option<Thread>, DatabaseError> {
+        let make = Arc::new(MakeThread(ThreadRow::new(
+            new.id,
+            new.metadata.clone(),
+            DateTime::UNIX_EPOCH,
+        )));
+        let Some(now) = self.threads.ask(&self.server, make).await? else {
+            return Ok(None);
+        };
+        Ok(Some(
+            ThreadRow::new(new.id, new.metadata.clone(), now).thread,
+        ))
+    }
+}
+
+/// A thread to be made, but for the time.
+pub(crate) struct MakeThread(ThreadRow);
+
+impl Request for MakeThread {
+    /// When it was made.
+    type Reply = DateTime<Utc>;
+
+    fn thread(&self) -> Option<ThreadId> {
+        Some(self.0.thread.id)
+    }
+
+    async fn carry_out(
+        server: &Server,
+        requests: &[Arc<Self>],
+    ) -> Result<Vec<Option<DateTime<Utc>>>> {
+        let threads = || requests.iter().map(|request| &request.0.thread);
+        let ids: Vec<_> = threads().map(|thread| thread.id.0).collect();
+        let mut session = server.statement().await?;
+        let made = sqlx::query!(
+            r#"insert into threads (
+                id, created_at, updated_at, state_updated_at, metadata, config, status, hinted_at,
+                at_rest_since
+            )
+            select t.id, moment, moment, moment, t.metadata::json, t.config::json, t.status, moment,
+                null
+            from coalesce($5, clock_timestamp()) as moment,
+                unnest($1::uuid[], $2::text[], $3::text[], $4::text[])
+                    as t (id, metadata, config, status)
+            on conflict do nothing
+            returning id, created_at"#,
+            &ids,
+            &texts(threads().map(|thread| Some(&thread.metadata)))? as _,
+            &texts(threads().map(|thread| Some(&thread.config)))? as _,
+            &threads()
+                .map(|thread| thread.status.to_string())
+                .collect::<Vec<_>>(),
+            server.set_time()
+        );
+        let made = made.fetch_all(&mut session).await?;
+        session.commit().await?;
+        let made: HashMap<_, _> = made
+            .into_iter()
+            .map(|row| (row.id, row.created_at))
+            .collect();
+        Ok(ids.iter().map(|id| made.get(id).copied()).collect())
     }
 }
 
