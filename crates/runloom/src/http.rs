@@ -34,7 +34,8 @@ pub(crate) async fn serve(
         }
     });
     let listener = Impatient::new(listener, WRITE_PATIENCE);
-    let served = axum::serve(listener, routes)
+    // A bare router would be copied with all its routes for each connection, not shared.
+    let served = axum::serve(listener, routes.into_make_service())
         .with_graceful_shutdown(stop.cancelled_owned())
         .await;
     gateway.drain().await;
