@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use futures::future::join;
+use runloom_core::checkpoint::CheckpointTuple;
 use runloom_core::database::{Settled, Settlement, Transit};
 use runloom_core::executor::{self, Ended, StopKind, StopSignal, Work};
 use runloom_core::ids::ClaimId;
@@ -76,12 +78,11 @@ impl Attempt {
         tracing::debug!(?verdict, "the code has stopped");
         // What is handed back is for others: claiming it again at once would help nobody.
         let next = next.filter(|_| verdict != Verdict::HandBack);
-        // Nothing of this attempt may be heard after its successor began.
-        self.publisher.flush().await;
-        let now = match verdict {
-            Verdict::Interrupt => stored::run(&self.worker, &self.run).await,
-            _ => None,
-        };
+        // All at once: the run that interrupts waits for it. Nothing of this attempt may be heard after
+        // its successor began.
+        let flushed = self.publisher.flush();
+        let read_back = self.read_back(&verdict, head.as_ref());
+        let ((), (now, left)) = join(flushed, read_back).await;
         let asked = now.as_ref().filter(|run| run.cancel.is_some());
         let asked = asked.map(|run| run.updated_at);
         let on_request = matches!(verdict, Verdict::Interrupt | Verdict::Discard);
@@ -89,6 +90,7 @@ impl Attempt {
             worker: &self.worker,
             run: &self.run,
             now,
+            left,
             // An attempt without its thread may not have stored what it says.
             head: head.filter(|_| !self.stopper.is_lost()),
             // What it said may answer what was never stored, even its own input.
@@ -125,6 +127,22 @@ impl Attempt {
             effects.carry_out(&*ports.notifier, &*ports.events).await;
         });
         next
+    }
+
+    /// What of an interrupted run is stored: the run, and the checkpoint that it left as its head.
+    async fn read_back(
+        &self,
+        verdict: &Verdict,
+        head: Option<&Head>,
+    ) -> (Option<Run>, Option<CheckpointTuple>) {
+        if *verdict != Verdict::Interrupt {
+            return (None, None);
+        }
+        let left = async {
+            let id = head?.checkpoint_id.as_ref()?;
+            stored::checkpoint(&self.worker, self.run.thread_id, Some(id)).await
+        };
+        join(stored::run(&self.worker, &self.run), left).await
     }
 
     /// Does what the run needs, and says what that means for it.
@@ -237,7 +255,7 @@ impl Attempt {
             sleep(config.drain).await;
             self.stopper.ask(StopKind::LeaseLost);
         };
-        futures::future::join(timeout, drain).await;
+        join(timeout, drain).await;
         std::future::pending().await
     }
 }

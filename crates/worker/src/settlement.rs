@@ -1,5 +1,6 @@
 //! Puts together how a run is left: its status, the thread's head, what is kept of unfinished work.
 
+use runloom_core::checkpoint::CheckpointTuple;
 use runloom_core::database::{Settlement, Transit};
 use runloom_core::json::{Json, JsonMap};
 use runloom_core::projection;
@@ -21,6 +22,8 @@ pub(crate) struct Ends<'a> {
     pub(crate) run: &'a Run,
     /// The run as it is stored now, if it was interrupted and can be read.
     pub(crate) now: Option<Run>,
+    /// The checkpoint that the head names, if it was read back already.
+    pub(crate) left: Option<CheckpointTuple>,
     /// The head, if the executor said where it left it and could still store it.
     pub(crate) head: Option<Head>,
     /// What was streamed of tasks that did not finish.
@@ -79,9 +82,10 @@ impl Ends<'_> {
             },
         };
         let thread = self.run.thread_id;
-        let tuple = match &head.checkpoint_id {
-            Some(id) => stored::checkpoint(self.worker, thread, Some(id)).await,
-            None => None,
+        let tuple = match (&head.checkpoint_id, self.left) {
+            (Some(id), Some(left)) if left.checkpoint.id == *id => Some(left),
+            (Some(id), _) => stored::checkpoint(self.worker, thread, Some(id)).await,
+            (None, _) => None,
         };
         let left_before = tuple
             .as_ref()
