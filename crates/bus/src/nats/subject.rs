@@ -92,6 +92,11 @@ impl Subjects {
         format!("{}.st.{thread}", self.root)
     }
 
+    /// Where changes of the runs of all threads go.
+    pub(super) fn all_changes(&self) -> String {
+        format!("{}.st.*", self.root)
+    }
+
     /// Where the events of `run` go.
     pub(super) fn events(&self, thread: ThreadId, run: RunId) -> String {
         format!("{}.ev.{}.{thread}.{run}", self.root, self.shard(run))

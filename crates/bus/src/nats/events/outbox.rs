@@ -65,8 +65,10 @@ pub(super) struct Outbox {
     next: u64,
     /// The connection on which they were published; zero if they are known to be lost.
     pub(super) connection: u64,
-    /// The last message that asked for an acknowledgement, and when.
-    asked: Option<(u64, Instant)>,
+    /// The last message that asked for an acknowledgement.
+    asked: Option<u64>,
+    /// When that was, or when this began: a short run asks only with its end.
+    asked_at: Instant,
     answers: watch::Receiver<Answers>,
     /// So many refusals were acted on.
     refusals: u64,
@@ -139,6 +141,7 @@ impl Outbox {
             next: 0,
             connection: 0,
             asked: None,
+            asked_at: Instant::now(),
             answers,
             refusals: 0,
             last: None,
@@ -158,7 +161,7 @@ impl Outbox {
 
     /// Waits, not for long, for the answer to what asked last.
     pub(super) async fn answered(&mut self) {
-        if let Some((asked, _)) = self.asked {
+        if let Some(asked) = self.asked {
             let known = self.refusals;
             let is_answered =
                 |answers: &Answers| answers.kept >= Some(asked) || answers.refusals != known;
@@ -181,10 +184,10 @@ impl Outbox {
             self.drop_first();
         }
         let now = Instant::now();
-        if self.asked.is_some_and(|(_, asked)| asked + ASK > now) {
+        if self.asked_at + ASK > now {
             return None;
         }
-        self.asked = Some((number, now));
+        (self.asked, self.asked_at) = (Some(number), now);
         Some(number)
     }
 

@@ -1,5 +1,6 @@
 //! Wake-ups, signals and changes over NATS.
 
+mod changes;
 mod dispatch;
 mod pump;
 mod shelf;
@@ -21,6 +22,7 @@ use super::post::Post;
 use super::streams::Streams;
 use super::subject::Subjects;
 use super::tasks::Tasks;
+use changes::Changes;
 use dispatch::Dispatcher;
 use pump::Pump;
 use shelf::Shelf;
@@ -34,6 +36,7 @@ pub(super) struct NatsNotifier {
     subjects: Subjects,
     dispatcher: Arc<Dispatcher>,
     post: Post,
+    changes: Changes,
     /// Filled from the first who asks on: gateways never do.
     shelf: OnceLock<Arc<Shelf>>,
     tasks: Arc<Tasks>,
@@ -53,6 +56,7 @@ impl NatsNotifier {
         };
         Self {
             post: Post::new(link.clone(), &tasks.spawner()),
+            changes: Changes::new(link.clone(), subjects.clone(), tasks.spawner()),
             link,
             subjects,
             dispatcher: Arc::new(dispatcher),
@@ -140,9 +144,7 @@ impl Notifier for NatsNotifier {
     }
 
     async fn changes(&self, thread: ThreadId) -> Result<BoxStream<'static, RunChange>, BusError> {
-        let subscriber = self.listen(self.subjects.changes(thread)).await?;
-        let read = |message: Message| ready(understood(wire::read_change(&message.payload)));
-        Ok(subscriber.filter_map(read).boxed())
+        self.changes.of(thread).await
     }
 }
 
