@@ -20,7 +20,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// For a library that only some crates may know, those crates.
 const KNOWN_TO: &[(&str, &[&str])] = &[
-    ("sqlx", &["sqlite", "postgres", "bench"]),
+    ("rusqlite", &["sqlite"]),
+    ("sqlx", &["postgres", "bench"]),
     ("async-nats", &["bus", "bench"]),
     ("metrics-exporter-prometheus", &["runloom"]),
     ("axum", &["gateway", "runloom", "bench"]),

@@ -10,35 +10,23 @@ use runloom_core::search::{
     AssistantFilter, AssistantSort, Page, SortOrder, VersionFilter, map_contains,
 };
 use runloom_core::thread::IfExists;
-use sqlx::SqliteConnection;
-use sqlx::types::Json;
+use rusqlite::{Connection, params};
+use uuid::Uuid;
 
-use crate::connections::Change;
+use crate::change::Change;
 use crate::convert::{micros, time};
 use crate::error::Result;
+use crate::statement::{Json, all, columns, execute, first};
 use crate::{Sqlite, search};
 
 #[async_trait]
 impl Assistants for Sqlite {
     async fn create_assistant(&self, new: NewAssistant) -> Result<Assistant, DatabaseError> {
-        let mut writer = self.writer().await?;
-        let mut change = self.change(&mut writer).await?;
-        match (load(&mut change, new.id).await?, new.if_exists) {
-            (Some(_), IfExists::Raise) => Err(DatabaseError::Exists("assistant")),
-            (Some(known), IfExists::DoNothing) => Ok(known),
-            (None, _) => {
-                let assistant = first_version(new, change.now);
-                point_at(&mut change, &assistant).await?;
-                add_version(&mut change, &assistant).await?;
-                change.commit().await?;
-                Ok(assistant)
-            }
-        }
+        self.change(0, move |change| create(change, new)).await
     }
 
     async fn assistant(&self, id: AssistantId) -> Result<Option<Assistant>, DatabaseError> {
-        let mut reader = self.reader().await?;
-        Ok(load(&mut reader, id).await?)
+        self.read(move |db| load(db, id)).await
     }
 
     async fn patch_assistant(
@@ -46,26 +34,12 @@ impl Assistants for Sqlite {
         id: AssistantId,
         patch: AssistantPatch,
     ) -> Result<Assistant, DatabaseError> {
-        let mut writer = self.writer().await?;
-        let mut change = self.change(&mut writer).await?;
-        let known = load(&mut change, id).await?;
-        let mut assistant = known.ok_or(DatabaseError::NotFound("assistant"))?;
-        assistant.version = highest_version(&mut change, id).await? + 1;
-        assistant.updated_at = change.now;
-        apply(&mut assistant, patch);
-        point_at(&mut change, &assistant).await?;
-        add_version(&mut change, &assistant).await?;
-        change.commit().await?;
-        Ok(assistant)
+        self.change(0, move |change| add_patched(change, id, patch))
+            .await
     }
 
     async fn delete_assistant(&self, id: AssistantId) -> Result<(), DatabaseError> {
-        let mut writer = self.writer().await?;
-        let mut change = self.change(&mut writer).await?;
-        if !remove(&mut change, id).await? {
-            return Err(DatabaseError::NotFound("assistant"));
-        }
-        Ok(change.commit().await?)
+        self.change(0, move |change| remove(change, id)).await
     }
 
     async fn search_assistants(
@@ -74,17 +48,21 @@ impl Assistants for Sqlite {
         sort: (AssistantSort, SortOrder),
         page: Page,
     ) -> Result<Vec<Assistant>, DatabaseError> {
-        let mut reader = self.reader().await?;
-        let mut found = Vec::new();
-        for id in search::assistants(&mut reader, filter, sort, page).await? {
-            found.extend(load(&mut reader, id).await?);
-        }
-        Ok(found)
+        let filter = filter.clone();
+        let find = move |db: &Connection| {
+            let mut found = Vec::new();
+            for id in search::assistants(db, &filter, sort, page)? {
+                found.extend(load(db, id)?);
+            }
+            Ok(found)
+        };
+        self.read(find).await
     }
 
     async fn count_assistants(&self, filter: &AssistantFilter) -> Result<u64, DatabaseError> {
-        let mut reader = self.reader().await?;
-        Ok(search::count_assistants(&mut reader, filter).await?)
+        let filter = filter.clone();
+        self.read(move |db| search::count_assistants(db, &filter))
+            .await
     }
 
     async fn assistant_versions(
@@ -92,8 +70,8 @@ impl Assistants for Sqlite {
         filter: &VersionFilter,
         page: Page,
     ) -> Result<Vec<Assistant>, DatabaseError> {
-        let mut reader = self.reader().await?;
-        let versions = versions(&mut reader, filter.id).await?.into_iter();
+        let id = filter.id;
+        let versions = self.read(move |db| versions(db, id)).await?.into_iter();
         let found = versions.filter(|one| map_contains(&one.metadata, &filter.metadata));
         let found = found.skip(page.offset as usize).take(page.limit as usize);
         Ok(found.collect())
@@ -104,21 +82,47 @@ impl Assistants for Sqlite {
         id: AssistantId,
         version: i64,
     ) -> Result<Assistant, DatabaseError> {
-        let mut writer = self.writer().await?;
-        let mut change = self.change(&mut writer).await?;
-        let known = load(&mut change, id).await?;
-        let known = known.ok_or(DatabaseError::NotFound("assistant"))?;
-        let versions = versions(&mut change, id).await?;
-        let wanted = versions.into_iter().find(|one| one.version == version);
-        let assistant = Assistant {
-            created_at: known.created_at,
-            updated_at: change.now,
-            ..wanted.ok_or(DatabaseError::NotFound("assistant version"))?
-        };
-        point_at(&mut change, &assistant).await?;
-        change.commit().await?;
-        Ok(assistant)
+        self.change(0, move |change| set_version(change, id, version))
+            .await
     }
+}
+
+fn create(change: &Change<'_>, new: NewAssistant) -> Result<Assistant> {
+    match (load(change, new.id)?, new.if_exists) {
+        (Some(_), IfExists::Raise) => Err(DatabaseError::Exists("assistant").into()),
+        (Some(known), IfExists::DoNothing) => Ok(known),
+        (None, _) => {
+            let assistant = first_version(new, change.now);
+            point_at(change, &assistant)?;
+            add_version(change, &assistant)?;
+            Ok(assistant)
+        }
+    }
+}
+
+fn add_patched(change: &Change<'_>, id: AssistantId, patch: AssistantPatch) -> Result<Assistant> {
+    let known = load(change, id)?;
+    let mut assistant = known.ok_or(DatabaseError::NotFound("assistant"))?;
+    assistant.version = highest_version(change, id)? + 1;
+    assistant.updated_at = change.now;
+    apply(&mut assistant, patch);
+    point_at(change, &assistant)?;
+    add_version(change, &assistant)?;
+    Ok(assistant)
+}
+
+fn set_version(change: &Change<'_>, id: AssistantId, version: i64) -> Result<Assistant> {
+    let known = load(change, id)?;
+    let known = known.ok_or(DatabaseError::NotFound("assistant"))?;
+    let versions = versions(change, id)?;
+    let wanted = versions.into_iter().find(|one| one.version == version);
+    let assistant = Assistant {
+        created_at: known.created_at,
+        updated_at: change.now,
+        ..wanted.ok_or(DatabaseError::NotFound("assistant version"))?
+    };
+    point_at(change, &assistant)?;
+    Ok(assistant)
 }
 
 fn first_version(new: NewAssistant, now: DateTime<Utc>) -> Assistant {
@@ -155,24 +159,26 @@ fn apply(assistant: &mut Assistant, patch: AssistantPatch) {
     }
 }
 
-/// The columns of an assistant, or of one of its versions.
-struct AssistantColumns {
-    id: AssistantId,
-    version: i64,
-    created_at: i64,
-    updated_at: i64,
-    graph_id: String,
-    config: Json<JsonMap>,
-    context: Json<JsonMap>,
-    metadata: Json<JsonMap>,
-    name: String,
-    description: Option<String>,
+columns! {
+    /// The columns of an assistant, or of one of its versions.
+    struct AssistantColumns {
+        id: Uuid,
+        version: i64,
+        created_at: i64,
+        updated_at: i64,
+        graph_id: String,
+        config: Json<JsonMap>,
+        context: Json<JsonMap>,
+        metadata: Json<JsonMap>,
+        name: String,
+        description: Option<String>,
+    }
 }
 
 impl From<AssistantColumns> for Assistant {
     fn from(columns: AssistantColumns) -> Self {
         Self {
-            id: columns.id,
+            id: columns.id.into(),
             graph_id: GraphId(columns.graph_id),
             config: columns.config.0,
             context: columns.context.0,
@@ -187,78 +193,83 @@ impl From<AssistantColumns> for Assistant {
 }
 
 /// The assistant at its current version.
-async fn load(db: &mut SqliteConnection, id: AssistantId) -> Result<Option<Assistant>> {
-    let row = sqlx::query_as!(
-        AssistantColumns,
+fn load(db: &Connection, id: AssistantId) -> Result<Option<Assistant>> {
+    let row: Option<AssistantColumns> = first(
+        db,
         "select a.id, a.version, a.created_at, a.updated_at, v.graph_id, v.config, v.context,
             v.metadata, v.name, v.description
         from assistants a
         join assistant_versions v on v.assistant_id = a.id and v.version = a.version
         where a.id = ?",
-        id.0
-    );
-    Ok(row.fetch_optional(db).await?.map(Assistant::from))
+        params![id.0],
+    )?;
+    Ok(row.map(Assistant::from))
 }
 
 /// All versions, newest first.
-async fn versions(db: &mut SqliteConnection, id: AssistantId) -> Result<Vec<Assistant>> {
-    let rows = sqlx::query_as!(
-        AssistantColumns,
+fn versions(db: &Connection, id: AssistantId) -> Result<Vec<Assistant>> {
+    let rows: Vec<AssistantColumns> = all(
+        db,
         "select assistant_id as id, version, created_at, created_at as updated_at, graph_id,
             config, context, metadata, name, description
         from assistant_versions where assistant_id = ? order by version desc",
-        id.0
-    );
-    let rows = rows.fetch_all(db).await?;
+        params![id.0],
+    )?;
     Ok(rows.into_iter().map(Assistant::from).collect())
 }
 
-async fn highest_version(change: &mut Change<'_>, id: AssistantId) -> Result<i64> {
-    let highest = sqlx::query_scalar!(
-        r#"select max(version) as "version: i64" from assistant_versions where assistant_id = ?"#,
-        id.0
-    );
-    Ok(highest.fetch_one(&mut **change).await?.unwrap_or(0))
+fn highest_version(change: &Change<'_>, id: AssistantId) -> Result<i64> {
+    let highest: Option<(i64,)> = first(
+        change,
+        "select coalesce(max(version), 0) from assistant_versions where assistant_id = ?",
+        params![id.0],
+    )?;
+    Ok(highest.map_or(0, |(version,)| version))
 }
 
 /// Makes this version the current one.
-async fn point_at(change: &mut Change<'_>, assistant: &Assistant) -> Result<()> {
-    sqlx::query!(
+fn point_at(change: &Change<'_>, assistant: &Assistant) -> Result<()> {
+    execute(
+        change,
         "insert into assistants (id, version, created_at, updated_at) values (?, ?, ?, ?)
         on conflict (id) do update set
             version = excluded.version, updated_at = excluded.updated_at",
-        assistant.id.0,
-        assistant.version,
-        micros(assistant.created_at),
-        micros(assistant.updated_at)
-    )
-    .execute(&mut **change)
-    .await?;
+        params![
+            assistant.id.0,
+            assistant.version,
+            micros(assistant.created_at),
+            micros(assistant.updated_at)
+        ],
+    )?;
     Ok(())
 }
 
-async fn add_version(change: &mut Change<'_>, assistant: &Assistant) -> Result<()> {
-    sqlx::query!(
+fn add_version(change: &Change<'_>, assistant: &Assistant) -> Result<()> {
+    execute(
+        change,
         "insert into assistant_versions (
             assistant_id, version, graph_id, config, context, metadata, name, description,
             created_at
         ) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        assistant.id.0,
-        assistant.version,
-        assistant.graph_id.0,
-        Json(&assistant.config),
-        Json(&assistant.context),
-        Json(&assistant.metadata),
-        assistant.name,
-        assistant.description,
-        micros(assistant.updated_at)
-    )
-    .execute(&mut **change)
-    .await?;
+        params![
+            assistant.id.0,
+            assistant.version,
+            assistant.graph_id.0,
+            Json(&assistant.config),
+            Json(&assistant.context),
+            Json(&assistant.metadata),
+            assistant.name,
+            assistant.description,
+            micros(assistant.updated_at)
+        ],
+    )?;
     Ok(())
 }
 
-async fn remove(change: &mut Change<'_>, id: AssistantId) -> Result<bool> {
-    let removed = sqlx::query!("delete from assistants where id = ?", id.0);
-    Ok(removed.execute(&mut **change).await?.rows_affected() > 0)
+fn remove(change: &Change<'_>, id: AssistantId) -> Result<()> {
+    let removed = execute(change, "delete from assistants where id = ?", params![id.0])?;
+    if removed == 0 {
+        return Err(DatabaseError::NotFound("assistant").into());
+    }
+    Ok(())
 }

@@ -6,43 +6,46 @@ use runloom_core::database::decisions::Left;
 use runloom_core::database::{DatabaseError, Settled, Settlement};
 use runloom_core::effects::Effects;
 use runloom_core::ids::{ClaimId, WorkerId};
+use runloom_core::json::Json;
 use runloom_core::lease::{Claimed, Lease};
 use runloom_core::run::{RunStatus, Transition};
-use sqlx::types::Text;
+use rusqlite::params;
+use uuid::Uuid;
 
+use crate::change::Change;
 use crate::checkpoints::put_writes;
-use crate::connections::Change;
 use crate::error::Result;
 use crate::queue::is_alive;
 use crate::rollback::discard;
 use crate::rows::{Holder, RunRow, ThreadRow};
-use crate::{runs, threads};
+use crate::statement::{Word, columns, execute, first};
+use crate::{checkpoints, runs, threads};
 
 /// How many settlements of a thread are remembered, so that they can be repeated.
 const REMEMBERED: i64 = 32;
 
 /// Claims the run of `thread` that is due, if one is. The thread is left to be stored.
-pub(crate) async fn claim_due(
-    change: &mut Change<'_>,
+pub(crate) fn claim_due(
+    change: &Change<'_>,
     thread: &mut ThreadRow,
     worker: WorkerId,
     claim: ClaimId,
 ) -> Result<Option<Claimed>> {
     let now = change.now;
-    let Some(mut row) = runs::due(change, thread.thread.id).await? else {
+    let Some(mut row) = runs::due(change, thread.thread.id)? else {
         return Ok(None);
     };
     row.apply(Transition::Claim, now)?;
     row.run.attempt += 1;
     row.run.worker_id = Some(worker);
-    runs::store(change, &row).await?;
+    runs::store(change, &row)?;
     let fence = thread.hold(row.run.id, worker, claim, now).fence;
     Ok(Some(Claimed::new(row.run, worker, fence, now)))
 }
 
 /// What the holder of a thread was told when it claimed.
-pub(crate) async fn claimed(change: &mut Change<'_>, holder: Holder) -> Result<Option<Claimed>> {
-    let row = runs::load(change, holder.run_id).await?;
+pub(crate) fn claimed(change: &Change<'_>, holder: Holder) -> Result<Option<Claimed>> {
+    let row = runs::load(change, holder.run_id)?;
     let Holder {
         worker_id,
         fence,
@@ -52,46 +55,57 @@ pub(crate) async fn claimed(change: &mut Change<'_>, holder: Holder) -> Result<O
     Ok(row.map(|row| Claimed::new(row.run, worker_id, fence, claimed_at)))
 }
 
+/// How many bytes a settlement brings, roughly.
+pub(crate) fn weight(settlement: &Settlement) -> usize {
+    let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
+    let values = settlement
+        .head
+        .as_ref()
+        .map_or(0, |head| head.values.as_str().len());
+    let residue = settlement.residue.as_ref().map_or(0, checkpoints::weight);
+    values + residue + json(&settlement.output) + json(&settlement.interrupted_output)
+}
+
 /// Ends an attempt as its worker says, and claims the next run if that is wanted.
-pub(crate) async fn settle(
-    change: &mut Change<'_>,
+pub(crate) fn settle(
+    change: &Change<'_>,
     lease: &Lease,
     settlement: Settlement,
     next: Option<ClaimId>,
 ) -> Result<Settled> {
-    let thread = threads::load(change, lease.thread_id).await?;
+    let thread = threads::load(change, lease.thread_id)?;
     let mut thread = thread.ok_or(DatabaseError::Fenced)?;
     if !thread.is_held(lease.fence, lease.run_id) {
-        return repeat(change, lease, thread, next).await;
+        return repeat(change, lease, thread, next);
     }
-    let row = runs::load(change, lease.run_id).await?;
+    let row = runs::load(change, lease.run_id)?;
     let row = row.ok_or_else(|| DatabaseError::Internal("a held run is gone".to_owned()))?;
     let mut settled = Settled {
         effects: Effects::default(),
         next: None,
     };
     thread.holder = None;
-    let status = leave(change, &mut thread, row, settlement, &mut settled.effects).await?;
-    remember(change, lease, status).await?;
-    let queue = runs::outlook(change, lease.thread_id).await?;
+    let status = leave(change, &mut thread, row, settlement, &mut settled.effects)?;
+    remember(change, lease, status)?;
+    let queue = runs::outlook(change, lease.thread_id)?;
     if let Some(claim) = next.filter(|_| queue.due)
-        && is_alive(change, lease.worker_id).await?
+        && is_alive(change, lease.worker_id)?
     {
-        let claimed = claim_due(change, &mut thread, lease.worker_id, claim).await?;
+        let claimed = claim_due(change, &mut thread, lease.worker_id, claim)?;
         settled
             .effects
             .changes
             .extend(claimed.as_ref().map(RunChange::started));
         settled.next = claimed.map(Box::new);
     }
-    threads::finish_with(change, &mut thread, &queue, &mut settled.effects).await?;
+    threads::finish_with(change, &mut thread, &queue, &mut settled.effects)?;
     Ok(settled)
 }
 
 /// Leaves the run of an attempt as the settlement says. Answers with its status, none if it was
 /// discarded.
-async fn leave(
-    change: &mut Change<'_>,
+fn leave(
+    change: &Change<'_>,
     thread: &mut ThreadRow,
     mut row: RunRow,
     settlement: Settlement,
@@ -100,89 +114,100 @@ async fn leave(
     let now = change.now;
     match row.leave(&settlement.transit, change.max_attempts, now) {
         Left::Discarded => {
-            discard(change, &row).await?;
+            discard(change, &row)?;
             effects.changes.push(row.told_gone());
             return Ok(None);
         }
         Left::Released => row.apply(Transition::Release, now)?,
         Left::Ended(transition, error) => {
             if let Some(residue) = &settlement.residue {
-                put_writes(change, row.run.thread_id, Some(row.run.id), residue).await?;
+                put_writes(change, row.run.thread_id, Some(row.run.id), residue)?;
             }
             if let Some(head) = settlement.head {
                 thread.apply_head(head);
-                threads::store_values(change, thread).await?;
+                threads::store_values(change, thread)?;
             }
             row.run.output = settlement.output;
             row.run.interrupted_output = settlement.interrupted_output;
             thread.end(&mut row, transition, error, now)?;
         }
     }
-    runs::store(change, &row).await?;
+    runs::store(change, &row)?;
     effects.changes.push(row.told());
     Ok(Some(row.run.status))
 }
 
 /// Frees a thread whose worker is lost.
-pub(crate) async fn reap(
-    change: &mut Change<'_>,
+pub(crate) fn reap(
+    change: &Change<'_>,
     thread: &mut ThreadRow,
     effects: &mut Effects,
 ) -> Result<()> {
     let Some(holder) = thread.holder.take() else {
         return Ok(());
     };
-    let row = runs::load(change, holder.run_id).await?;
+    let row = runs::load(change, holder.run_id)?;
     let mut row = row.ok_or_else(|| DatabaseError::Internal("a held run is gone".to_owned()))?;
     match row.lose_worker(change.max_attempts) {
         Left::Discarded => {
-            discard(change, &row).await?;
+            discard(change, &row)?;
             effects.changes.push(row.told_gone());
-            return threads::finish(change, thread, effects).await;
+            return threads::finish(change, thread, effects);
         }
         Left::Released => row.apply(Transition::Release, change.now)?,
         Left::Ended(transition, error) => {
             thread.end(&mut row, transition, error, change.now)?;
         }
     }
-    runs::store(change, &row).await?;
+    runs::store(change, &row)?;
     effects.changes.push(row.told());
-    threads::finish(change, thread, effects).await
+    threads::finish(change, thread, effects)
 }
 
 /// Remembers how an attempt left its run.
-async fn remember(change: &mut Change<'_>, lease: &Lease, status: Option<RunStatus>) -> Result<()> {
-    sqlx::query!(
+fn remember(change: &Change<'_>, lease: &Lease, status: Option<RunStatus>) -> Result<()> {
+    execute(
+        change,
         "insert or replace into settlements (thread_id, slot, epoch, claim, run_id, status)
         values (?, ?, ?, ?, ?, ?)",
-        lease.thread_id.0,
-        lease.fence.epoch % REMEMBERED,
-        lease.fence.epoch,
-        lease.fence.claim.0,
-        lease.run_id.0,
-        status.map(Text)
-    )
-    .execute(&mut **change)
-    .await?;
+        params![
+            lease.thread_id.0,
+            lease.fence.epoch % REMEMBERED,
+            lease.fence.epoch,
+            lease.fence.claim.0,
+            lease.run_id.0,
+            status.map(Word)
+        ],
+    )?;
     Ok(())
 }
 
+columns! {
+    /// How an attempt left its run.
+    struct PastColumns {
+        run_id: Uuid,
+        status: Option<Word<RunStatus>>,
+    }
+}
+
 /// The answer to a settlement that was made already: the same, as far as it still holds.
-async fn repeat(
-    change: &mut Change<'_>,
+fn repeat(
+    change: &Change<'_>,
     lease: &Lease,
     mut thread: ThreadRow,
     next: Option<ClaimId>,
 ) -> Result<Settled> {
-    let past = sqlx::query!(
+    let past: Option<PastColumns> = first(
+        change,
         "select run_id, status from settlements
         where thread_id = ? and slot = ? and epoch = ? and claim = ?",
-        lease.thread_id.0,
-        lease.fence.epoch % REMEMBERED,
-        lease.fence.epoch,
-        lease.fence.claim.0
-    );
-    let past = past.fetch_optional(&mut **change).await?;
+        params![
+            lease.thread_id.0,
+            lease.fence.epoch % REMEMBERED,
+            lease.fence.epoch,
+            lease.fence.claim.0
+        ],
+    )?;
     let past = past.ok_or(DatabaseError::Fenced)?;
     let mut effects = Effects::default();
     effects.changes.push(RunChange {
@@ -194,13 +219,13 @@ async fn repeat(
         .holder
         .filter(|holder| Some(holder.fence.claim) == next);
     let next = match adopted {
-        Some(holder) => claimed(change, holder).await?,
+        Some(holder) => claimed(change, holder)?,
         None => None,
     };
     effects
         .changes
         .extend(next.as_ref().map(RunChange::started));
-    threads::finish(change, &mut thread, &mut effects).await?;
+    threads::finish(change, &mut thread, &mut effects)?;
     Ok(Settled {
         effects,
         next: next.map(Box::new),

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use runloom_core::database::DatabaseError;
 use runloom_core::run::IllegalTransition;
-use sqlx::migrate::MigrateError;
 
 /// Why a database could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +41,17 @@ pub(crate) enum Error {
     /// The answer to the caller.
     Refused(DatabaseError),
     /// SQLite's own refusal.
-    Sql(sqlx::Error),
+    Sql(rusqlite::Error),
+}
+
+impl Error {
+    /// What it is for callers.
+    pub(crate) fn told(&self) -> DatabaseError {
+        match self {
+            Self::Refused(error) => shared(error),
+            Self::Sql(error) => classify(error),
+        }
+    }
 }
 
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -53,8 +62,8 @@ impl From<DatabaseError> for Error {
     }
 }
 
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
         Self::Sql(error)
     }
 }
@@ -92,19 +101,6 @@ impl From<Error> for OpenError {
     }
 }
 
-/// A failed migration, by what the user can do about it.
-pub(crate) fn of_migration(error: MigrateError, known: i64) -> OpenError {
-    match error {
-        MigrateError::VersionMissing(found) if found > known => {
-            OpenError::NewerSchema { found, known }
-        }
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-            Error::Sql(error).into()
-        }
-        other => DatabaseError::Internal(other.to_string()).into(),
-    }
-}
-
 /// SQLite's primary result codes that say something about the world rather than about us.
 mod code {
     pub(super) const BUSY: i32 = 5;
@@ -118,31 +114,30 @@ mod code {
     pub(super) const NOT_A_DATABASE: i32 = 26;
 }
 
-fn classify(error: &sqlx::Error) -> DatabaseError {
+fn classify(error: &rusqlite::Error) -> DatabaseError {
     let unavailable = |text: &str| DatabaseError::Unavailable(text.to_owned());
+    let code = error.sqlite_error().map(|error| error.extended_code & 0xff);
+    match code {
+        Some(code::BUSY | code::LOCKED) => unavailable("the database file is locked"),
+        Some(code::NO_MEMORY) => unavailable("there is no memory left"),
+        Some(code::READ_ONLY) => unavailable("the database file is read-only"),
+        Some(code::FULL) => unavailable("the disk is full"),
+        Some(code::CANNOT_OPEN) => unavailable("the database file cannot be opened"),
+        Some(code::IO) => DatabaseError::Unavailable(format!(
+            "the database file cannot be read or written: {error}"
+        )),
+        Some(code::CORRUPT | code::NOT_A_DATABASE) => {
+            DatabaseError::Internal(format!("the database file is damaged: {error}"))
+        }
+        _ => DatabaseError::Internal(error.to_string()),
+    }
+}
+
+/// The same error for somebody else whom it concerns.
+pub(crate) fn shared(error: &DatabaseError) -> DatabaseError {
     match error {
-        sqlx::Error::Database(refusal) => {
-            let extended = refusal.code().and_then(|code| code.parse::<i32>().ok());
-            match extended.map(|code| code & 0xff) {
-                Some(code::BUSY | code::LOCKED) => unavailable("the database file is locked"),
-                Some(code::NO_MEMORY) => unavailable("there is no memory left"),
-                Some(code::READ_ONLY) => unavailable("the database file is read-only"),
-                Some(code::FULL) => unavailable("the disk is full"),
-                Some(code::CANNOT_OPEN) => unavailable("the database file cannot be opened"),
-                Some(code::IO) => DatabaseError::Unavailable(format!(
-                    "the database file cannot be read or written: {refusal}"
-                )),
-                Some(code::CORRUPT | code::NOT_A_DATABASE) => {
-                    DatabaseError::Internal(format!("the database file is damaged: {refusal}"))
-                }
-                _ => DatabaseError::Internal(refusal.to_string()),
-            }
-        }
-        sqlx::Error::Io(error) => DatabaseError::Unavailable(error.to_string()),
-        sqlx::Error::PoolTimedOut => unavailable("too many readers wait for the database"),
-        sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
-            unavailable("the database is closed")
-        }
+        DatabaseError::Unavailable(text) => DatabaseError::Unavailable(text.clone()),
+        DatabaseError::Internal(text) => DatabaseError::Internal(text.clone()),
         other => DatabaseError::Internal(other.to_string()),
     }
 }

@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use runloom_core::database::{DatabaseError, Items};
 use runloom_core::item::{Item, ItemSearch, NamespaceSearch};
 use runloom_core::json::Json as RawJson;
-use sqlx::SqliteConnection;
-use sqlx::types::Json;
+use runloom_core::namespace::{self, Range};
+use rusqlite::{Connection, params};
 
 use crate::Sqlite;
-use crate::connections::Change;
+use crate::change::Change;
 use crate::convert::{micros, time};
 use crate::error::Result;
-use runloom_core::namespace::{self, Range};
+use crate::statement::{Json, all, columns, execute, first};
 
 #[async_trait]
 impl Items for Sqlite {
@@ -23,36 +23,34 @@ impl Items for Sqlite {
         key: &str,
         value: RawJson,
     ) -> Result<(), DatabaseError> {
-        let mut writer = self.writer().await?;
-        let mut change = self.change(&mut writer).await?;
-        put(&mut change, namespace, key, &value).await?;
-        Ok(change.commit().await?)
+        let place = Place::of(namespace, key);
+        let weight = value.as_str().len();
+        self.change(weight, move |change| put(change, &place, &value))
+            .await
     }
 
     async fn item(&self, namespace: &[String], key: &str) -> Result<Option<Item>, DatabaseError> {
-        let mut reader = self.reader().await?;
-        Ok(load(&mut reader, namespace, key).await?)
+        let place = Place::of(namespace, key);
+        self.read(move |db| load(db, &place)).await
     }
 
     async fn delete_item(&self, namespace: &[String], key: &str) -> Result<(), DatabaseError> {
-        let mut writer = self.writer().await?;
-        let mut change = self.change(&mut writer).await?;
-        remove(&mut change, namespace, key).await?;
-        Ok(change.commit().await?)
+        let place = Place::of(namespace, key);
+        self.change(0, move |change| remove(change, &place)).await
     }
 
     async fn search_items(&self, search: &ItemSearch) -> Result<Vec<Item>, DatabaseError> {
-        let mut reader = self.reader().await?;
-        Ok(find(&mut reader, search).await?)
+        let search = search.clone();
+        self.read(move |db| find(db, &search)).await
     }
 
     async fn namespaces(
         &self,
         search: &NamespaceSearch,
     ) -> Result<Vec<Vec<String>>, DatabaseError> {
-        let mut reader = self.reader().await?;
+        let prefix = search.prefix.clone();
+        let all = self.read(move |db| namespaces(db, &prefix)).await?;
         let depth = search.max_depth.unwrap_or(usize::MAX);
-        let all = namespaces(&mut reader, &search.prefix).await?;
         let found = all.into_iter().filter(|labels| search.matches(labels));
         let cut: BTreeSet<_> = found
             .map(|mut labels| {
@@ -65,13 +63,30 @@ impl Items for Sqlite {
     }
 }
 
-/// The columns of `items`.
-struct ItemColumns {
+/// Where an item is.
+struct Place {
     namespace: Vec<u8>,
     key: String,
-    value: Json<RawJson>,
-    created_at: i64,
-    updated_at: i64,
+}
+
+impl Place {
+    fn of(namespace: &[String], key: &str) -> Self {
+        Self {
+            namespace: namespace::bytes(namespace),
+            key: key.to_owned(),
+        }
+    }
+}
+
+columns! {
+    /// The columns of `items`.
+    struct ItemColumns {
+        namespace: Vec<u8>,
+        key: String,
+        value: Json<RawJson>,
+        created_at: i64,
+        updated_at: i64,
+    }
 }
 
 impl From<ItemColumns> for Item {
@@ -86,55 +101,48 @@ impl From<ItemColumns> for Item {
     }
 }
 
-async fn put(
-    change: &mut Change<'_>,
-    namespace: &[String],
-    key: &str,
-    value: &RawJson,
-) -> Result<()> {
-    sqlx::query!(
+fn put(change: &Change<'_>, place: &Place, value: &RawJson) -> Result<()> {
+    execute(
+        change,
         "insert into items (namespace, key, value, created_at, updated_at)
         values (?1, ?2, ?3, ?4, ?4)
         on conflict (namespace, key) do update set
             value = excluded.value, updated_at = excluded.updated_at",
-        namespace::bytes(namespace),
-        key,
-        value.as_str(),
-        micros(change.now)
-    )
-    .execute(&mut **change)
-    .await?;
+        params![
+            place.namespace,
+            place.key,
+            value.as_str(),
+            micros(change.now)
+        ],
+    )?;
     Ok(())
 }
 
-async fn load(db: &mut SqliteConnection, namespace: &[String], key: &str) -> Result<Option<Item>> {
-    let row = sqlx::query_as!(
-        ItemColumns,
+fn load(db: &Connection, place: &Place) -> Result<Option<Item>> {
+    let row: Option<ItemColumns> = first(
+        db,
         "select * from items where namespace = ? and key = ?",
-        namespace::bytes(namespace),
-        key
-    );
-    Ok(row.fetch_optional(db).await?.map(Item::from))
+        params![place.namespace, place.key],
+    )?;
+    Ok(row.map(Item::from))
 }
 
-async fn remove(change: &mut Change<'_>, namespace: &[String], key: &str) -> Result<()> {
-    sqlx::query!(
+fn remove(change: &Change<'_>, place: &Place) -> Result<()> {
+    execute(
+        change,
         "delete from items where namespace = ? and key = ?",
-        namespace::bytes(namespace),
-        key
-    )
-    .execute(&mut **change)
-    .await?;
+        params![place.namespace, place.key],
+    )?;
     Ok(())
 }
 
 /// How many items are looked at in one go.
 const PAGE: u32 = 256;
 
-async fn find(db: &mut SqliteConnection, search: &ItemSearch) -> Result<Vec<Item>> {
+fn find(db: &Connection, search: &ItemSearch) -> Result<Vec<Item>> {
     let (mut found, mut skip, mut looked_at) = (Vec::new(), search.offset, 0);
     while found.len() < search.limit as usize {
-        let rows = page(db, &search.prefix, looked_at).await?;
+        let rows = page(db, &search.prefix, looked_at)?;
         let is_last = rows.len() < PAGE as usize;
         for item in rows.into_iter().map(Item::from) {
             let matches = search.matches(&item.namespace, &item.value.to_value());
@@ -154,33 +162,27 @@ async fn find(db: &mut SqliteConnection, search: &ItemSearch) -> Result<Vec<Item
 }
 
 /// Items below a namespace, last changed first.
-async fn page(
-    db: &mut SqliteConnection,
-    prefix: &[String],
-    offset: u32,
-) -> Result<Vec<ItemColumns>> {
+fn page(db: &Connection, prefix: &[String], offset: u32) -> Result<Vec<ItemColumns>> {
     let range = Range::below(prefix);
-    let rows = sqlx::query_as!(
-        ItemColumns,
+    all(
+        db,
         "select * from items where namespace >= ? and namespace < ?
         order by updated_at desc, namespace, key limit ? offset ?",
-        range.from,
-        range.to,
-        PAGE,
-        offset
-    );
-    Ok(rows.fetch_all(db).await?)
+        params![range.from, range.to, PAGE, offset],
+    )
 }
 
 /// The namespaces that have items and begin with the labels of `prefix` before its first star.
-async fn namespaces(db: &mut SqliteConnection, prefix: &[String]) -> Result<Vec<Vec<String>>> {
+fn namespaces(db: &Connection, prefix: &[String]) -> Result<Vec<Vec<String>>> {
     let exact = prefix.iter().take_while(|label| *label != "*");
     let range = Range::below(&exact.cloned().collect::<Vec<_>>());
-    let rows = sqlx::query_scalar!(
+    let rows: Vec<(Vec<u8>,)> = all(
+        db,
         "select distinct namespace from items where namespace >= ? and namespace < ?",
-        range.from,
-        range.to
-    );
-    let rows = rows.fetch_all(db).await?;
-    Ok(rows.iter().map(|bytes| namespace::labels(bytes)).collect())
+        params![range.from, range.to],
+    )?;
+    Ok(rows
+        .iter()
+        .map(|(bytes,)| namespace::labels(bytes))
+        .collect())
 }

@@ -4,103 +4,102 @@ use runloom_core::database::DatabaseError;
 use runloom_core::ids::{CheckpointId, RunId, ThreadId};
 use runloom_core::json::JsonMap;
 use runloom_core::pruning::{Link, superfluous};
-use sqlx::types::Json;
+use rusqlite::params;
 
-use crate::connections::Change;
+use crate::change::Change;
 use crate::error::Result;
+use crate::statement::{Json, all, columns, execute};
 use crate::{runs, threads};
 
 /// Deletes checkpoints and pending writes of runs, with what is kept beside the checkpoints.
-pub(crate) async fn delete_of_runs(
-    change: &mut Change<'_>,
-    thread: ThreadId,
-    runs: &[RunId],
-) -> Result<()> {
-    see_at_rest(change, thread).await?;
+pub(crate) fn delete_of_runs(change: &Change<'_>, thread: ThreadId, runs: &[RunId]) -> Result<()> {
+    see_at_rest(change, thread)?;
     let mut places = Vec::new();
     // Ids are stored as bytes, which JSON has not, so one statement takes one of them.
     for run in runs {
-        let own = sqlx::query!(
+        let own: Vec<(String, String)> = all(
+            change,
             "select ns, id from checkpoints where thread_id = ? and run_id = ?",
-            thread.0,
-            run.0
-        );
-        let own = own.fetch_all(&mut **change).await?.into_iter();
-        places.extend(own.map(|row| (row.ns, row.id)));
-        sqlx::query!(
+            params![thread.0, run.0],
+        )?;
+        places.extend(own);
+        execute(
+            change,
             "delete from pending_writes where thread_id = ? and run_id = ?",
-            thread.0,
-            run.0
-        )
-        .execute(&mut **change)
-        .await?;
+            params![thread.0, run.0],
+        )?;
     }
-    delete(change, thread, places).await
+    delete(change, thread, places)
+}
+
+columns! {
+    /// What is read of a checkpoint to see whether it can go.
+    struct LinkColumns {
+        ns: String,
+        id: String,
+        parent: Option<String>,
+        metadata: Json<JsonMap>,
+    }
 }
 
 /// Deletes what can go of a thread's history.
-pub(crate) async fn prune(change: &mut Change<'_>, thread: ThreadId) -> Result<()> {
-    see_at_rest(change, thread).await?;
-    let rows = sqlx::query!(
-        r#"select ns, id, parent, metadata as "metadata: Json<JsonMap>"
-        from checkpoints where thread_id = ?"#,
-        thread.0
-    );
-    let rows = rows.fetch_all(&mut **change).await?.into_iter();
+pub(crate) fn prune(change: &Change<'_>, thread: ThreadId) -> Result<()> {
+    see_at_rest(change, thread)?;
+    let rows: Vec<LinkColumns> = all(
+        change,
+        "select ns, id, parent, metadata
+        from checkpoints where thread_id = ?",
+        params![thread.0],
+    )?;
     let links: Vec<_> = rows
+        .into_iter()
         .map(|row| {
             let parent = row.parent.map(CheckpointId);
-            Link::new(row.ns, CheckpointId(row.id), parent, &row.metadata)
+            Link::new(row.ns, CheckpointId(row.id), parent, &row.metadata.0)
         })
         .collect();
     let places = superfluous(&links).into_iter();
     let places = places.map(|link| (link.ns.clone(), link.id.0.clone()));
-    delete(change, thread, places.collect()).await
+    delete(change, thread, places.collect())
 }
 
-async fn see_at_rest(change: &mut Change<'_>, thread: ThreadId) -> Result<()> {
-    if threads::load(change, thread).await?.is_none() {
+fn see_at_rest(change: &Change<'_>, thread: ThreadId) -> Result<()> {
+    if threads::load(change, thread)?.is_none() {
         return Err(DatabaseError::NotFound("thread").into());
     }
-    if runs::outlook(change, thread).await?.in_flight {
+    if runs::outlook(change, thread)?.in_flight {
         return Err(DatabaseError::Busy.into());
     }
     Ok(())
 }
 
 /// Deletes checkpoints with the writes beside them, and values that no other one names.
-async fn delete(
-    change: &mut Change<'_>,
-    thread: ThreadId,
-    places: Vec<(String, String)>,
-) -> Result<()> {
+fn delete(change: &Change<'_>, thread: ThreadId, places: Vec<(String, String)>) -> Result<()> {
+    if places.is_empty() {
+        return Ok(());
+    }
     let places = Json(places);
-    sqlx::query!(
+    execute(
+        change,
         "delete from checkpoints where thread_id = ?1 and (ns, id) in (
             select v.value ->> 0, v.value ->> 1 from json_each(?2) v
         )",
-        thread.0,
-        places
-    )
-    .execute(&mut **change)
-    .await?;
-    sqlx::query!(
+        params![thread.0, places],
+    )?;
+    execute(
+        change,
         "delete from pending_writes where thread_id = ?1 and (ns, checkpoint_id) in (
             select v.value ->> 0, v.value ->> 1 from json_each(?2) v
         )",
-        thread.0,
-        places
-    )
-    .execute(&mut **change)
-    .await?;
-    sqlx::query!(
+        params![thread.0, places],
+    )?;
+    execute(
+        change,
         "delete from channel_blobs where thread_id = ?1 and (ns, channel, version) not in (
             select c.ns, v.key, v.value from checkpoints c, json_each(c.versions) v
             where c.thread_id = ?1
         )",
-        thread.0
-    )
-    .execute(&mut **change)
-    .await?;
+        params![thread.0],
+    )?;
     Ok(())
 }

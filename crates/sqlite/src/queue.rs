@@ -7,47 +7,36 @@ use runloom_core::database::decisions::after;
 use runloom_core::database::{DatabaseError, Queue, Settled, Settlement, Sweep};
 use runloom_core::ids::{ClaimId, ThreadId, WorkerId};
 use runloom_core::lease::{ClaimReply, Fence, Held, Lease};
+use runloom_core::run::CancelAction;
+use rusqlite::params;
+use uuid::Uuid;
 
 use crate::attempts::{self, claim_due, claimed};
-use crate::connections::Change;
+use crate::change::Change;
 use crate::convert::{before, micros};
 use crate::error::Result;
+use crate::statement::{Id, Word, all, columns, execute, is_any};
 use crate::{Sqlite, threads};
 
 #[async_trait]
 impl Queue for Sqlite {
     async fn enlist(&self, worker: WorkerId, lease: Duration) -> Result<(), DatabaseError> {
-        let mut writer = self.writer().await?;
-        let mut change = self.change(&mut writer).await?;
-        let enlisted = sqlx::query!(
-            "insert into workers (id, lease_until) values (?, ?)
-            on conflict (id) do update set lease_until = excluded.lease_until where dead = 0",
-            worker.0,
-            micros(after(change.now, lease))
-        );
-        let enlisted = enlisted.execute(&mut *change).await;
-        if enlisted.map_err(crate::error::Error::from)?.rows_affected() == 0 {
-            return Err(DatabaseError::Fenced);
-        }
-        Ok(change.commit().await?)
+        self.change(0, move |change| enlist(change, worker, lease))
+            .await
     }
 
     async fn renew(&self, worker: WorkerId, lease: Duration) -> Result<Vec<Held>, DatabaseError> {
-        let mut writer = self.writer().await?;
-        let mut change = self.change(&mut writer).await?;
-        if !extend(&mut change, worker, lease).await? {
-            return Err(DatabaseError::Fenced);
-        }
-        let held = held_by(&mut change, worker).await?;
-        change.commit().await?;
-        Ok(held)
+        let renew = move |change: &Change<'_>| {
+            if !extend(change, worker, lease)? {
+                return Err(DatabaseError::Fenced.into());
+            }
+            held_by(change, worker)
+        };
+        self.change(0, renew).await
     }
 
     async fn retire(&self, worker: WorkerId) -> Result<(), DatabaseError> {
-        let mut writer = self.writer().await?;
-        let mut change = self.change(&mut writer).await?;
-        bury(&mut change, worker).await?;
-        Ok(change.commit().await?)
+        self.change(0, move |change| bury(change, worker)).await
     }
 
     async fn claim(
@@ -56,11 +45,8 @@ impl Queue for Sqlite {
         worker: WorkerId,
         claim: ClaimId,
     ) -> Result<ClaimReply, DatabaseError> {
-        let mut writer = self.writer().await?;
-        let mut change = self.change(&mut writer).await?;
-        let reply = take(&mut change, thread, worker, claim).await?;
-        change.commit().await?;
-        Ok(reply)
+        self.change(0, move |change| take(change, thread, worker, claim))
+            .await
     }
 
     async fn settle(
@@ -69,64 +55,82 @@ impl Queue for Sqlite {
         settlement: Settlement,
         next: Option<ClaimId>,
     ) -> Result<Settled, DatabaseError> {
-        let mut writer = self.writer().await?;
-        let mut change = self.change(&mut writer).await?;
-        let settled = attempts::settle(&mut change, lease, settlement, next).await?;
-        change.commit().await?;
-        Ok(settled)
+        let lease = Lease { ..*lease };
+        let weight = attempts::weight(&settlement);
+        self.change(weight, move |change| {
+            attempts::settle(change, &lease, settlement, next)
+        })
+        .await
     }
 
     async fn sweep(&self, limit: u32) -> Result<Sweep, DatabaseError> {
-        let mut writer = self.writer().await?;
-        let mut change = self.change(&mut writer).await?;
-        let sweep = sweep(&mut change, limit).await?;
-        change.commit().await?;
-        Ok(sweep)
+        self.change(0, move |change| sweep(change, limit)).await
     }
 
     async fn waiting(&self, age: Duration, limit: u32) -> Result<Vec<ThreadId>, DatabaseError> {
-        let mut writer = self.writer().await?;
-        let mut change = self.change(&mut writer).await?;
-        let threads = waiting(&mut change, age, limit).await?;
-        change.commit().await?;
-        Ok(threads)
+        self.change(0, move |change| waiting(change, age, limit))
+            .await
     }
 
     async fn prune_temporary(&self, age: Duration, limit: u32) -> Result<u32, DatabaseError> {
-        let mut writer = self.writer().await?;
-        let mut change = self.change(&mut writer).await?;
-        let pruned = prune(&mut change, age, limit).await?;
-        change.commit().await?;
-        Ok(pruned)
+        self.change(0, move |change| prune(change, age, limit))
+            .await
     }
 }
 
-/// Extends a worker's lease, unless it was ended for good.
-async fn extend(change: &mut Change<'_>, worker: WorkerId, lease: Duration) -> Result<bool> {
-    let extended = sqlx::query!(
-        "update workers set lease_until = ? where id = ? and dead = 0",
-        micros(after(change.now, lease)),
-        worker.0
-    );
-    Ok(extended.execute(&mut **change).await?.rows_affected() > 0)
-}
-
-/// Ends a worker's lease for good.
-async fn bury(change: &mut Change<'_>, worker: WorkerId) -> Result<()> {
-    sqlx::query!("update workers set dead = 1 where id = ?", worker.0)
-        .execute(&mut **change)
-        .await?;
+/// Announces a worker, unless its lease was ended for good.
+fn enlist(change: &Change<'_>, worker: WorkerId, lease: Duration) -> Result<()> {
+    let enlisted = execute(
+        change,
+        "insert into workers (id, lease_until) values (?, ?)
+        on conflict (id) do update set lease_until = excluded.lease_until where dead = 0",
+        params![worker.0, micros(after(change.now, lease))],
+    )?;
+    if enlisted == 0 {
+        return Err(DatabaseError::Fenced.into());
+    }
     Ok(())
 }
 
-async fn held_by(change: &mut Change<'_>, worker: WorkerId) -> Result<Vec<Held>> {
-    let rows = sqlx::query!(
-        r#"select t.id, t.epoch, t.claim as "claim!", r.id as run_id, r.cancel
+/// Extends a worker's lease, unless it was ended for good.
+fn extend(change: &Change<'_>, worker: WorkerId, lease: Duration) -> Result<bool> {
+    let extended = execute(
+        change,
+        "update workers set lease_until = ? where id = ? and dead = 0",
+        params![micros(after(change.now, lease)), worker.0],
+    )?;
+    Ok(extended > 0)
+}
+
+/// Ends a worker's lease for good.
+fn bury(change: &Change<'_>, worker: WorkerId) -> Result<()> {
+    execute(
+        change,
+        "update workers set dead = 1 where id = ?",
+        params![worker.0],
+    )?;
+    Ok(())
+}
+
+columns! {
+    /// What is read of a thread that is held.
+    struct HeldColumns {
+        id: Uuid,
+        epoch: i64,
+        claim: Uuid,
+        run_id: Uuid,
+        cancel: Option<Word<CancelAction>>,
+    }
+}
+
+fn held_by(change: &Change<'_>, worker: WorkerId) -> Result<Vec<Held>> {
+    let rows: Vec<HeldColumns> = all(
+        change,
+        "select t.id, t.epoch, t.claim, r.id as run_id, r.cancel
         from threads t join runs r on r.id = t.held_run
-        where t.worker_id = ? order by t.id"#,
-        worker.0
-    );
-    let rows = rows.fetch_all(&mut **change).await?;
+        where t.worker_id = ? order by t.id",
+        params![worker.0],
+    )?;
     let held = rows.into_iter().map(|row| Held {
         run_id: row.run_id.into(),
         thread_id: row.id.into(),
@@ -140,61 +144,60 @@ async fn held_by(change: &mut Change<'_>, worker: WorkerId) -> Result<Vec<Held>>
 }
 
 /// Whether the worker's lease covers what it does now.
-pub(crate) async fn is_alive(change: &mut Change<'_>, worker: WorkerId) -> Result<bool> {
-    let alive = sqlx::query_scalar!(
+pub(crate) fn is_alive(change: &Change<'_>, worker: WorkerId) -> Result<bool> {
+    is_any(
+        change,
         "select 1 from workers where id = ? and dead = 0 and lease_until > ?",
-        worker.0,
-        micros(change.now)
-    );
-    Ok(alive.fetch_optional(&mut **change).await?.is_some())
+        params![worker.0, micros(change.now)],
+    )
 }
 
-async fn take(
-    change: &mut Change<'_>,
+fn take(
+    change: &Change<'_>,
     thread: ThreadId,
     worker: WorkerId,
     claim: ClaimId,
 ) -> Result<ClaimReply> {
-    let row = threads::load(change, thread).await?;
+    let row = threads::load(change, thread)?;
     if let Some(holder) = row.as_ref().and_then(|row| row.holder) {
         let is_mine = holder.fence.claim == claim && holder.worker_id == worker;
-        return Ok(match claimed(change, holder).await? {
+        return Ok(match claimed(change, holder)? {
             Some(claimed) if is_mine => ClaimReply::Claimed(Box::new(claimed)),
             _ => ClaimReply::Busy,
         });
     }
-    if !is_alive(change, worker).await? {
+    if !is_alive(change, worker)? {
         return Ok(ClaimReply::NotAlive);
     }
     let Some(mut row) = row else {
         return Ok(ClaimReply::Empty);
     };
-    let Some(claimed) = claim_due(change, &mut row, worker, claim).await? else {
+    let Some(claimed) = claim_due(change, &mut row, worker, claim)? else {
         return Ok(ClaimReply::Empty);
     };
-    threads::store(change, &row).await?;
+    threads::store(change, &row)?;
     Ok(ClaimReply::Claimed(Box::new(claimed)))
 }
 
-async fn sweep(change: &mut Change<'_>, limit: u32) -> Result<Sweep> {
-    sqlx::query!(
+fn sweep(change: &Change<'_>, limit: u32) -> Result<Sweep> {
+    execute(
+        change,
         "update workers set dead = 1 where dead = 0 and lease_until <= ?",
-        micros(change.now)
-    )
-    .execute(&mut **change)
-    .await?;
-    let orphans = sqlx::query_scalar!(
+        params![micros(change.now)],
+    )?;
+    let orphans = all(
+        change,
         "select id from threads
         where worker_id is not null and not exists (
             select 1 from workers w where w.id = threads.worker_id and w.dead = 0
         )
         order by worker_id limit ?",
-        limit
-    );
+        params![limit],
+    )?;
     let mut sweep = Sweep::default();
-    for id in orphans.fetch_all(&mut **change).await? {
-        if let Some(mut row) = threads::load(change, id.into()).await? {
-            attempts::reap(change, &mut row, &mut sweep.effects).await?;
+    for Id(id) in orphans {
+        if let Some(mut row) = threads::load(change, id.into())? {
+            attempts::reap(change, &mut row, &mut sweep.effects)?;
             sweep.reaped += 1;
         }
     }
@@ -202,43 +205,39 @@ async fn sweep(change: &mut Change<'_>, limit: u32) -> Result<Sweep> {
 }
 
 /// Finds free threads whose first run has been due for `age`, and marks them as hinted at.
-async fn waiting(change: &mut Change<'_>, age: Duration, limit: u32) -> Result<Vec<ThreadId>> {
-    let ids = sqlx::query_scalar!(
-        r#"select id from threads t
+fn waiting(change: &Change<'_>, age: Duration, limit: u32) -> Result<Vec<ThreadId>> {
+    let ids: Vec<Id> = all(
+        change,
+        "select id from threads t
         where claim is null and status = 'busy' and hinted_at <= ?1 and (
             select max(created_at, not_before) <= ?1 from runs
             where thread_id = t.id and status in ('pending', 'running') and status = 'pending'
                 and created_at <= ?2
             order by created_at, seq limit 1
         )
-        order by hinted_at, id limit ?3"#,
-        micros(before(change.now, age)),
-        micros(change.now),
-        limit
-    );
-    let ids = ids.fetch_all(&mut **change).await?;
-    for id in &ids {
-        sqlx::query!(
+        order by hinted_at, id limit ?3",
+        params![micros(before(change.now, age)), micros(change.now), limit],
+    )?;
+    for Id(id) in &ids {
+        execute(
+            change,
             "update threads set hinted_at = ? where id = ?",
-            micros(change.now),
-            id
-        )
-        .execute(&mut **change)
-        .await?;
+            params![micros(change.now), id],
+        )?;
     }
-    Ok(ids.into_iter().map(ThreadId).collect())
+    Ok(ids.into_iter().map(|Id(id)| ThreadId(id)).collect())
 }
 
-async fn prune(change: &mut Change<'_>, age: Duration, limit: u32) -> Result<u32> {
-    let ids = sqlx::query_scalar!(
+fn prune(change: &Change<'_>, age: Duration, limit: u32) -> Result<u32> {
+    let ids = all(
+        change,
         "select id from threads where temporary = 1 and at_rest_since <= ?
         order by at_rest_since limit ?",
-        micros(before(change.now, age)),
-        limit
-    );
+        params![micros(before(change.now, age)), limit],
+    )?;
     let mut pruned = 0;
-    for id in ids.fetch_all(&mut **change).await? {
-        threads::remove(change, id.into()).await?;
+    for Id(id) in ids {
+        threads::remove(change, id.into())?;
         pruned += 1;
     }
     Ok(pruned)

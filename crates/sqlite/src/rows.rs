@@ -1,41 +1,44 @@
 //! The columns of threads and runs, and how they become rows that the rules of the core can change.
 
-use runloom_core::ids::{AssistantId, GraphId, RunId, ThreadId, WorkerId};
+use runloom_core::ids::{GraphId, RunId, WorkerId};
 use runloom_core::json::{Json as RawJson, JsonMap};
 use runloom_core::lease::Fence;
 use runloom_core::partial::PartialPolicy;
 use runloom_core::run::{CancelAction, MultitaskStrategy, Run, RunError, RunKwargs, RunStatus};
 use runloom_core::thread::{Thread, ThreadStatus};
-use sqlx::types::{Json, Text, Uuid};
+use uuid::Uuid;
 
 use crate::convert::time;
+use crate::statement::{Json, Word, columns};
 
 pub(crate) use runloom_core::database::rows::{Holder, RunRow, ThreadRow};
 
-/// The columns of `threads`, with those of `thread_values` where they were asked for.
-pub(crate) struct ThreadColumns {
-    pub(crate) id: ThreadId,
-    pub(crate) created_at: i64,
-    pub(crate) updated_at: i64,
-    pub(crate) state_updated_at: i64,
-    pub(crate) metadata: Json<JsonMap>,
-    pub(crate) config: Json<JsonMap>,
-    pub(crate) status: Text<ThreadStatus>,
-    pub(crate) error: Option<Json<RunError>>,
-    pub(crate) failed: bool,
-    pub(crate) unfinished: bool,
-    pub(crate) temporary: bool,
-    pub(crate) at_rest_since: Option<i64>,
-    pub(crate) hinted_at: i64,
-    pub(crate) next_seq: i64,
-    pub(crate) accepted_at: i64,
-    pub(crate) epoch: i64,
-    pub(crate) claim: Option<Uuid>,
-    pub(crate) worker_id: Option<Uuid>,
-    pub(crate) held_run: Option<Uuid>,
-    pub(crate) claimed_at: Option<i64>,
-    pub(crate) values: Option<Json<RawJson>>,
-    pub(crate) interrupts: Option<Json<JsonMap>>,
+columns! {
+    /// The columns of `threads`, with those of `thread_values` where they were asked for.
+    pub(crate) struct ThreadColumns {
+        id: Uuid,
+        created_at: i64,
+        updated_at: i64,
+        state_updated_at: i64,
+        metadata: Json<JsonMap>,
+        config: Json<JsonMap>,
+        status: Word<ThreadStatus>,
+        error: Option<Json<RunError>>,
+        failed: bool,
+        unfinished: bool,
+        temporary: bool,
+        at_rest_since: Option<i64>,
+        hinted_at: i64,
+        next_seq: i64,
+        accepted_at: i64,
+        epoch: i64,
+        claim: Option<Uuid>,
+        worker_id: Option<Uuid>,
+        held_run: Option<Uuid>,
+        claimed_at: Option<i64>,
+        values: Option<Json<RawJson>>,
+        interrupts: Option<Json<JsonMap>>,
+    }
 }
 
 impl From<ThreadColumns> for ThreadRow {
@@ -55,7 +58,7 @@ impl From<ThreadColumns> for ThreadRow {
         Self {
             holder: holder(),
             thread: Thread {
-                id: columns.id,
+                id: columns.id.into(),
                 created_at: time(columns.created_at),
                 updated_at: time(columns.updated_at),
                 state_updated_at: time(columns.state_updated_at),
@@ -78,38 +81,40 @@ impl From<ThreadColumns> for ThreadRow {
     }
 }
 
-/// The columns of `runs`.
-pub(crate) struct RunColumns {
-    pub(crate) id: RunId,
-    pub(crate) thread_id: ThreadId,
-    pub(crate) assistant_id: AssistantId,
-    pub(crate) graph_id: String,
-    pub(crate) seq: i64,
-    pub(crate) created_at: i64,
-    pub(crate) updated_at: i64,
-    pub(crate) status: Text<RunStatus>,
-    pub(crate) metadata: Json<JsonMap>,
-    pub(crate) kwargs: Json<RunKwargs>,
-    pub(crate) multitask_strategy: Text<MultitaskStrategy>,
-    pub(crate) policy: Json<PartialPolicy>,
-    pub(crate) cancel: Option<Text<CancelAction>>,
-    pub(crate) cancel_reason: Option<String>,
-    pub(crate) superseded_by: Option<Uuid>,
-    pub(crate) attempt: u32,
-    pub(crate) handed_back: u32,
-    pub(crate) not_before: i64,
-    pub(crate) worker_id: Option<Uuid>,
-    pub(crate) error: Option<Json<RunError>>,
-    pub(crate) output: Option<Json<RawJson>>,
-    pub(crate) interrupted_output: Option<Json<RawJson>>,
+columns! {
+    /// The columns of `runs`.
+    pub(crate) struct RunColumns {
+        id: Uuid,
+        thread_id: Uuid,
+        assistant_id: Uuid,
+        graph_id: String,
+        seq: i64,
+        created_at: i64,
+        updated_at: i64,
+        status: Word<RunStatus>,
+        metadata: Json<JsonMap>,
+        kwargs: Json<RunKwargs>,
+        multitask_strategy: Word<MultitaskStrategy>,
+        policy: Json<PartialPolicy>,
+        cancel: Option<Word<CancelAction>>,
+        cancel_reason: Option<String>,
+        superseded_by: Option<Uuid>,
+        attempt: u32,
+        handed_back: u32,
+        not_before: i64,
+        worker_id: Option<Uuid>,
+        error: Option<Json<RunError>>,
+        output: Option<Json<RawJson>>,
+        interrupted_output: Option<Json<RawJson>>,
+    }
 }
 
 impl From<RunColumns> for RunRow {
     fn from(columns: RunColumns) -> Self {
         let run = Run {
-            id: columns.id,
-            thread_id: columns.thread_id,
-            assistant_id: columns.assistant_id,
+            id: columns.id.into(),
+            thread_id: columns.thread_id.into(),
+            assistant_id: columns.assistant_id.into(),
             graph_id: GraphId(columns.graph_id),
             seq: columns.seq,
             created_at: time(columns.created_at),

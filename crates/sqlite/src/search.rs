@@ -3,22 +3,21 @@
 //! SQL narrows down and orders; what JSON contains is decided by [`map_contains`] on the rows that
 //! are left, so that the answer is the same on every database.
 
-use futures::TryStreamExt;
 use runloom_core::ids::{AssistantId, ThreadId};
 use runloom_core::json::{Json as RawJson, JsonMap};
 use runloom_core::search::{
     AssistantFilter, AssistantSort, Page, SortOrder, ThreadFilter, ThreadSort, map_contains,
 };
+use rusqlite::{Connection, Row, ToSql, params_from_iter};
 use serde_json::Value;
-use sqlx::sqlite::SqliteRow;
-use sqlx::types::{Json, Text, Uuid};
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use uuid::Uuid;
 
 use crate::error::Result;
+use crate::statement::{Json, Word};
 
 /// The threads that match, in order.
-pub(crate) async fn threads(
-    db: &mut SqliteConnection,
+pub(crate) fn threads(
+    db: &Connection,
     filter: &ThreadFilter,
     (key, order): (ThreadSort, SortOrder),
     page: Page,
@@ -32,20 +31,20 @@ pub(crate) async fn threads(
         ThreadSort::StateUpdatedAt => "t.state_updated_at",
     };
     push_order(&mut query, key, "t.id", order);
-    let matching = |row: &SqliteRow| thread_matches(row, filter);
-    let found = scan(db, query, page, matching).await?;
+    let matching = |row: &Row<'_>| thread_matches(row, filter);
+    let found = scan(db, &query, page, matching)?;
     Ok(found.into_iter().map(ThreadId).collect())
 }
 
 /// How many threads match.
-pub(crate) async fn count_threads(db: &mut SqliteConnection, filter: &ThreadFilter) -> Result<u64> {
-    let matching = |row: &SqliteRow| thread_matches(row, filter);
-    count(db, thread_query(filter), matching).await
+pub(crate) fn count_threads(db: &Connection, filter: &ThreadFilter) -> Result<u64> {
+    let matching = |row: &Row<'_>| thread_matches(row, filter);
+    count(db, &thread_query(filter), matching)
 }
 
 /// The assistants that match, in order.
-pub(crate) async fn assistants(
-    db: &mut SqliteConnection,
+pub(crate) fn assistants(
+    db: &Connection,
     filter: &AssistantFilter,
     (key, order): (AssistantSort, SortOrder),
     page: Page,
@@ -59,25 +58,46 @@ pub(crate) async fn assistants(
         AssistantSort::GraphId => "v.graph_id",
     };
     push_order(&mut query, key, "a.id", order);
-    let matching = |row: &SqliteRow| assistant_matches(row, filter);
-    let found = scan(db, query, page, matching).await?;
+    let matching = |row: &Row<'_>| assistant_matches(row, filter);
+    let found = scan(db, &query, page, matching)?;
     Ok(found.into_iter().map(AssistantId).collect())
 }
 
 /// How many assistants match.
-pub(crate) async fn count_assistants(
-    db: &mut SqliteConnection,
-    filter: &AssistantFilter,
-) -> Result<u64> {
-    let matching = |row: &SqliteRow| assistant_matches(row, filter);
-    count(db, assistant_query(filter), matching).await
+pub(crate) fn count_assistants(db: &Connection, filter: &AssistantFilter) -> Result<u64> {
+    let matching = |row: &Row<'_>| assistant_matches(row, filter);
+    count(db, &assistant_query(filter), matching)
 }
 
-type Query = QueryBuilder<Sqlite>;
+/// A statement that is put together, with its variables.
+struct Query {
+    sql: String,
+    values: Vec<Box<dyn ToSql>>,
+}
+
+impl Query {
+    fn new(sql: &str) -> Self {
+        Self {
+            sql: sql.to_owned(),
+            values: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, sql: &'static str) -> &mut Self {
+        self.sql.push_str(sql);
+        self
+    }
+
+    fn push_bind(&mut self, value: impl ToSql + 'static) -> &mut Self {
+        self.sql.push('?');
+        self.values.push(Box::new(value));
+        self
+    }
+}
 
 /// Ids and metadata of threads, and their values where a condition needs them.
 fn thread_query(filter: &ThreadFilter) -> Query {
-    let mut query = QueryBuilder::new("select t.id, t.metadata");
+    let mut query = Query::new("select t.id, t.metadata");
     if filter.values.is_empty() {
         query.push(" from threads t where true");
     } else {
@@ -92,7 +112,7 @@ fn thread_query(filter: &ThreadFilter) -> Query {
         query.push_bind(Json(list)).push("))");
     }
     if let Some(status) = filter.status {
-        query.push(" and t.status = ").push_bind(Text(status));
+        query.push(" and t.status = ").push_bind(Word(status));
     }
     push_texts(&mut query, "t.metadata", &filter.metadata);
     if !filter.values.is_empty() {
@@ -101,14 +121,14 @@ fn thread_query(filter: &ThreadFilter) -> Query {
     query
 }
 
-fn thread_matches(row: &SqliteRow, filter: &ThreadFilter) -> Result<bool> {
+fn thread_matches(row: &Row<'_>, filter: &ThreadFilter) -> Result<bool> {
     Ok(has(row, "metadata", &filter.metadata)?
         && (filter.values.is_empty() || has(row, "values", &filter.values)?))
 }
 
 /// Ids, metadata and names of assistants.
 fn assistant_query(filter: &AssistantFilter) -> Query {
-    let mut query = QueryBuilder::new(
+    let mut query = Query::new(
         "select a.id, v.metadata, v.name from assistants a
         join assistant_versions v on v.assistant_id = a.id and v.version = a.version where true",
     );
@@ -119,11 +139,11 @@ fn assistant_query(filter: &AssistantFilter) -> Query {
     query
 }
 
-fn assistant_matches(row: &SqliteRow, filter: &AssistantFilter) -> Result<bool> {
+fn assistant_matches(row: &Row<'_>, filter: &AssistantFilter) -> Result<bool> {
     // Not left to SQL, which knows the cases of ASCII only.
     let is_named = match &filter.name {
         Some(part) => {
-            let name: String = row.try_get("name")?;
+            let name: String = row.get("name")?;
             name.to_lowercase().contains(&part.to_lowercase())
         }
         None => true,
@@ -132,11 +152,11 @@ fn assistant_matches(row: &SqliteRow, filter: &AssistantFilter) -> Result<bool> 
 }
 
 /// Whether the JSON object in a column contains `part`.
-fn has(row: &SqliteRow, column: &str, part: &JsonMap) -> Result<bool> {
+fn has(row: &Row<'_>, column: &str, part: &JsonMap) -> Result<bool> {
     if part.is_empty() {
         return Ok(true);
     }
-    let whole: Json<RawJson> = row.try_get(column)?;
+    let whole: Json<RawJson> = row.get(column)?;
     let whole = whole.0.to_value();
     Ok(whole
         .as_object()
@@ -176,36 +196,38 @@ fn push_order(query: &mut Query, key: &'static str, tie: &'static str, order: So
 }
 
 /// The ids of the rows that match, as far as they are on the page.
-async fn scan(
-    db: &mut SqliteConnection,
-    mut query: Query,
+fn scan(
+    db: &Connection,
+    query: &Query,
     page: Page,
-    matches: impl Fn(&SqliteRow) -> Result<bool>,
+    matches: impl Fn(&Row<'_>) -> Result<bool>,
 ) -> Result<Vec<Uuid>> {
     // Seldom the same statement twice: not worth a place among those that are kept.
-    let mut rows = query.build().persistent(false).fetch(db);
+    let mut statement = db.prepare(&query.sql)?;
+    let mut rows = statement.query(params_from_iter(&query.values))?;
     let (mut found, mut skip) = (Vec::new(), page.offset);
     while found.len() < page.limit as usize
-        && let Some(row) = rows.try_next().await?
+        && let Some(row) = rows.next()?
     {
-        match (matches(&row)?, skip) {
+        match (matches(row)?, skip) {
             (false, _) => {}
-            (true, 0) => found.push(row.try_get("id")?),
+            (true, 0) => found.push(row.get("id")?),
             (true, _) => skip -= 1,
         }
     }
     Ok(found)
 }
 
-async fn count(
-    db: &mut SqliteConnection,
-    mut query: Query,
-    matches: impl Fn(&SqliteRow) -> Result<bool>,
+fn count(
+    db: &Connection,
+    query: &Query,
+    matches: impl Fn(&Row<'_>) -> Result<bool>,
 ) -> Result<u64> {
-    let mut rows = query.build().persistent(false).fetch(db);
+    let mut statement = db.prepare(&query.sql)?;
+    let mut rows = statement.query(params_from_iter(&query.values))?;
     let mut count = 0;
-    while let Some(row) = rows.try_next().await? {
-        count += u64::from(matches(&row)?);
+    while let Some(row) = rows.next()? {
+        count += u64::from(matches(row)?);
     }
     Ok(count)
 }

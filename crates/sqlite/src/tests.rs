@@ -1,9 +1,13 @@
 //! What becomes of a database that cannot be written, and of callers that go away.
 
+mod batches;
+mod plans;
+
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use runloom_core::clock::SystemClock;
 use runloom_core::database::{DatabaseError, Items, Threads};
@@ -11,10 +15,11 @@ use runloom_core::ids::ThreadId;
 use runloom_core::json::{Json, JsonMap};
 use runloom_core::search::ThreadFilter;
 use runloom_core::thread::{IfExists, NewThread};
-use sqlx::AssertSqlSafe;
 use tempfile::TempDir;
 
-use crate::{Config, Location, Sqlite};
+use crate::statement::execute;
+use crate::writer::Rules;
+use crate::{Config, Location, Sqlite, connections, start_readers, start_writer};
 
 async fn open() -> (Sqlite, TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -23,16 +28,38 @@ async fn open() -> (Sqlite, TempDir) {
     (database.unwrap(), folder)
 }
 
+/// The database of `folder` opened again, with a pragma on the connection that writes, and batches
+/// that are open as long as changes wait.
+fn reopen(folder: &TempDir, pragma: &str) -> Sqlite {
+    let file = folder.path().join("runloom.db");
+    let writer = connections::writer(&file).unwrap();
+    writer.execute_batch(&format!("pragma {pragma}")).unwrap();
+    let rules = Rules {
+        clock: Arc::new(SystemClock),
+        max_attempts: 1,
+        most_time: Duration::MAX,
+    };
+    Sqlite {
+        readers: Some(start_readers(connections::readers(&file, 2).unwrap()).unwrap()),
+        writer: start_writer(writer, rules).unwrap(),
+        _lock: None,
+    }
+}
+
 /// Sets a pragma on the connection that writes.
-async fn set(database: &Sqlite, pragma: &str) {
-    let mut writer = database.writer().await.unwrap();
-    let sql = AssertSqlSafe(format!("pragma {pragma}"));
-    sqlx::query(sql).execute(&mut *writer).await.unwrap();
+async fn set(database: &Sqlite, pragma: &'static str) {
+    let set = move |change: &crate::Change<'_>| Ok(change.execute_batch(pragma)?);
+    database.change(0, set).await.unwrap();
 }
 
 async fn put(database: &Sqlite, key: &str, kilobytes: usize) -> Result<(), DatabaseError> {
     let value = Json::of(&"x".repeat(kilobytes * 1_024)).unwrap();
     database.put_item(&["notes".to_owned()], key, value).await
+}
+
+async fn is_there(database: &Sqlite, key: &str) -> bool {
+    let found = database.item(&["notes".to_owned()], key).await;
+    found.unwrap().is_some()
 }
 
 fn unavailable(result: Result<(), DatabaseError>) -> String {
@@ -48,54 +75,45 @@ async fn a_full_disk_is_named_and_survived() {
     put(&database, "before", 1).await.unwrap();
     for attempt in 0..3 {
         // SQLite raises a limit below the present size to that size.
-        set(&database, "max_page_count = 1").await;
+        set(&database, "pragma max_page_count = 1").await;
         let text = unavailable(put(&database, "too much", 500).await);
         assert_eq!(text, "the disk is full", "attempt {attempt}");
     }
-    let namespace = ["notes".to_owned()];
-    assert!(database.item(&namespace, "before").await.unwrap().is_some());
-    assert!(
-        database
-            .item(&namespace, "too much")
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(is_there(&database, "before").await);
+    assert!(!is_there(&database, "too much").await);
 
-    set(&database, "max_page_count = 100000").await;
+    set(&database, "pragma max_page_count = 100000").await;
     put(&database, "after", 500).await.unwrap();
-    assert!(database.item(&namespace, "after").await.unwrap().is_some());
+    assert!(is_there(&database, "after").await);
 }
 
 #[tokio::test]
 async fn a_read_only_file_is_named_and_can_be_read() {
-    let (database, _folder) = open().await;
+    let (database, folder) = open().await;
     put(&database, "before", 1).await.unwrap();
-    set(&database, "query_only = on").await;
+    let database = {
+        drop(database);
+        reopen(&folder, "query_only = on")
+    };
     let text = unavailable(put(&database, "refused", 1).await);
     assert_eq!(text, "the database file is read-only");
-    let namespace = ["notes".to_owned()];
-    assert!(database.item(&namespace, "before").await.unwrap().is_some());
-    assert!(
-        database
-            .item(&namespace, "refused")
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(is_there(&database, "before").await);
+    assert!(!is_there(&database, "refused").await);
 
-    set(&database, "query_only = off").await;
+    drop(database);
+    let database = reopen(&folder, "query_only = off");
     put(&database, "after", 1).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_transaction_that_sqlite_ended_does_not_wedge_the_next_one() {
     let (database, _folder) = open().await;
-    let mut writer = database.writer().await.unwrap();
-    let mut change = database.change(&mut writer).await.unwrap();
-    sqlx::query("rollback").execute(&mut *change).await.unwrap();
-    drop(change);
-    drop(writer);
+    let ended = database.change(0, |change| execute(change, "rollback", ()));
+    let ended = ended.await;
+    assert!(
+        matches!(ended, Err(DatabaseError::Internal(_))),
+        "{ended:?}"
+    );
     put(&database, "after", 1).await.unwrap();
 }
 
@@ -111,7 +129,7 @@ async fn a_change_that_is_dropped_half_way_leaves_nothing_half_done() {
             if_exists: IfExists::Raise,
         };
         let id = new.id;
-        let done = polled_so_often(database.create_thread(new), polls).await;
+        let done = polled_so_often(database.create_thread(new), polls % 4).await;
         // The caller cannot know, but what is there must be whole and the lock free.
         put(&database, "next", 1).await.unwrap();
         let there = database.thread(id).await.unwrap().is_some();
@@ -137,23 +155,6 @@ async fn polled_so_often(future: impl Future, polls: u32) -> bool {
         future.as_mut().poll(context).map(|_| true)
     })
     .await
-}
-
-#[tokio::test]
-async fn readers_neither_wait_for_a_change_nor_see_half_of_it() {
-    let (database, _folder) = open().await;
-    put(&database, "before", 1).await.unwrap();
-    let mut writer = database.writer().await.unwrap();
-    let mut change = database.change(&mut writer).await.unwrap();
-    sqlx::query("delete from items")
-        .execute(&mut *change)
-        .await
-        .unwrap();
-
-    let namespace = ["notes".to_owned()];
-    assert!(database.item(&namespace, "before").await.unwrap().is_some());
-    change.commit().await.unwrap();
-    assert!(database.item(&namespace, "before").await.unwrap().is_none());
 }
 
 #[tokio::test]

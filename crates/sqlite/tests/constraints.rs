@@ -6,27 +6,28 @@ use std::sync::Arc;
 
 use runloom_core::clock::SystemClock;
 use runloom_sqlite::{Config, Location, Sqlite};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 /// A database with one thread that is busy, opened behind the crate's back.
-async fn connection() -> (SqliteConnection, TempDir) {
+async fn connection() -> (Connection, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let location = Location::Folder(folder.path().to_owned());
     let database = Sqlite::open(location, Arc::new(SystemClock), Config::default()).await;
     database.unwrap().close().await.unwrap();
-    let options = SqliteConnectOptions::new().filename(folder.path().join("runloom.db"));
-    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let connection = Connection::open(folder.path().join("runloom.db")).unwrap();
+    connection
+        .pragma_update(None, "foreign_keys", true)
+        .unwrap();
     let thread = "insert into threads (
             id, created_at, updated_at, state_updated_at, metadata, config, status, hinted_at
         ) values (x'01', 0, 0, 0, '{}', '{}', 'busy', 0)";
-    sqlx::query(thread).execute(&mut connection).await.unwrap();
+    connection.execute(thread, ()).unwrap();
     (connection, folder)
 }
 
-async fn try_run(
-    connection: &mut SqliteConnection,
+fn try_run(
+    connection: &Connection,
     id: u32,
     thread: &str,
     status: &str,
@@ -41,28 +42,21 @@ async fn try_run(
             'enqueue', '{{}}', 0, {worker}
         )"
     );
-    let done = sqlx::query(AssertSqlSafe(sql)).execute(connection).await;
+    let done = connection.execute(&sql, ());
     done.map(drop).map_err(|error| error.to_string())
 }
 
-async fn try_thread(connection: &mut SqliteConnection, change: &str) -> Result<(), String> {
-    let sql = AssertSqlSafe(format!("update threads set {change}"));
-    let done = sqlx::query(sql).execute(connection).await;
+fn try_thread(connection: &Connection, change: &str) -> Result<(), String> {
+    let done = connection.execute(&format!("update threads set {change}"), ());
     done.map(drop).map_err(|error| error.to_string())
 }
 
 #[tokio::test]
 async fn a_thread_has_one_running_run() {
-    let (mut connection, _folder) = connection().await;
-    try_run(&mut connection, 1, "x'01'", "running", "x'09'")
-        .await
-        .unwrap();
-    try_run(&mut connection, 2, "x'01'", "pending", "null")
-        .await
-        .unwrap();
-    let error = try_run(&mut connection, 3, "x'01'", "running", "x'09'")
-        .await
-        .unwrap_err();
+    let (connection, _folder) = connection().await;
+    try_run(&connection, 1, "x'01'", "running", "x'09'").unwrap();
+    try_run(&connection, 2, "x'01'", "pending", "null").unwrap();
+    let error = try_run(&connection, 3, "x'01'", "running", "x'09'").unwrap_err();
     assert!(
         error.contains("UNIQUE constraint failed: runs.thread_id"),
         "{error}"
@@ -71,13 +65,13 @@ async fn a_thread_has_one_running_run() {
 
 #[tokio::test]
 async fn a_run_is_running_exactly_while_a_worker_has_it() {
-    let (mut connection, _folder) = connection().await;
+    let (connection, _folder) = connection().await;
     for (status, worker) in [
         ("running", "null"),
         ("pending", "x'09'"),
         ("success", "x'09'"),
     ] {
-        let refused = try_run(&mut connection, 1, "x'01'", status, worker).await;
+        let refused = try_run(&connection, 1, "x'01'", status, worker);
         let error = refused.unwrap_err();
         assert!(
             error.contains("CHECK constraint failed"),
@@ -88,22 +82,18 @@ async fn a_run_is_running_exactly_while_a_worker_has_it() {
 
 #[tokio::test]
 async fn a_run_has_a_known_status_and_a_thread() {
-    let (mut connection, _folder) = connection().await;
-    let error = try_run(&mut connection, 1, "x'01'", "lost", "null")
-        .await
-        .unwrap_err();
+    let (connection, _folder) = connection().await;
+    let error = try_run(&connection, 1, "x'01'", "lost", "null").unwrap_err();
     assert!(error.contains("CHECK constraint failed"), "{error}");
-    let error = try_run(&mut connection, 1, "x'02'", "pending", "null")
-        .await
-        .unwrap_err();
+    let error = try_run(&connection, 1, "x'02'", "pending", "null").unwrap_err();
     assert!(error.contains("FOREIGN KEY constraint failed"), "{error}");
 }
 
 #[tokio::test]
 async fn a_thread_is_held_entirely_or_not_at_all_and_only_while_it_is_busy() {
-    let (mut connection, _folder) = connection().await;
+    let (connection, _folder) = connection().await;
     let held = "claim = x'01', worker_id = x'02', held_run = x'03', claimed_at = 1";
-    try_thread(&mut connection, held).await.unwrap();
+    try_thread(&connection, held).unwrap();
     for change in [
         "claim = null",
         "worker_id = null",
@@ -112,7 +102,7 @@ async fn a_thread_is_held_entirely_or_not_at_all_and_only_while_it_is_busy() {
         "status = 'idle'",
         "at_rest_since = 1",
     ] {
-        let error = try_thread(&mut connection, change).await.unwrap_err();
+        let error = try_thread(&connection, change).unwrap_err();
         assert!(
             error.contains("CHECK constraint failed"),
             "{change} {error}"

@@ -12,8 +12,7 @@ use runloom_core::json::JsonMap;
 use runloom_core::thread::{IfExists, NewThread};
 use runloom_sqlite::{Config, Location, OpenError, Sqlite};
 use runloom_testkit::doubles::ManualClock;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection, SqliteConnection};
+use rusqlite::Connection;
 
 async fn open(folder: &Path) -> Result<Sqlite, OpenError> {
     let location = Location::Folder(folder.to_owned());
@@ -106,22 +105,83 @@ async fn a_folder_in_use_is_refused_and_free_again_afterwards() {
     open(folder.path()).await.unwrap();
 }
 
+/// A closed database, opened behind the crate's back.
+async fn behind(folder: &Path) -> Connection {
+    open(folder).await.unwrap().close().await.unwrap();
+    Connection::open(folder.join("runloom.db")).unwrap()
+}
+
 #[tokio::test]
 async fn a_database_of_a_newer_version_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    open(folder.path()).await.unwrap().close().await.unwrap();
-    let options = SqliteConnectOptions::new().filename(folder.path().join("runloom.db"));
-    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let connection = behind(folder.path()).await;
     let newer = "insert into _sqlx_migrations
         (version, description, success, checksum, execution_time) values (9999, '', 1, x'', 0)";
-    sqlx::query(newer).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
+    connection.execute(newer, ()).unwrap();
+    drop(connection);
 
     let refused = refusal(folder.path()).await;
     assert!(
         matches!(refused, OpenError::NewerSchema { found: 9999, .. }),
         "{refused}"
     );
+}
+
+#[tokio::test]
+async fn a_schema_that_is_not_what_it_was_is_refused() {
+    for (damage, named) in [
+        (
+            "checksum = x'00'",
+            "migration 1 was another when it was applied",
+        ),
+        ("success = 0", "migration 1 was applied only in part"),
+        ("version = 0", "migration 0 is not known here"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = behind(folder.path()).await;
+        let damage = format!("update _sqlx_migrations set {damage}");
+        connection.execute(&damage, ()).unwrap();
+        drop(connection);
+
+        let refused = refusal(folder.path()).await.to_string();
+        assert!(refused.contains(named), "{refused}");
+    }
+}
+
+/// The first versions kept their files through sqlx, which noted the schema so.
+#[tokio::test]
+async fn a_file_of_the_first_versions_is_opened_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = Connection::open(folder.path().join("runloom.db")).unwrap();
+    let schema = include_str!("../migrations/0001_init.sql");
+    connection.execute_batch(schema).unwrap();
+    let bookkeeping = "create table _sqlx_migrations (
+        version bigint primary key,
+        description text not null,
+        installed_on timestamp not null default current_timestamp,
+        success boolean not null,
+        checksum blob not null,
+        execution_time bigint not null
+    )";
+    connection.execute(bookkeeping, ()).unwrap();
+    let noted = "insert into _sqlx_migrations
+        (version, description, success, checksum, execution_time)
+        values (1, 'init', 1, unhex(?1 || ?2), 966732)";
+    let checksum = [
+        "d976286236923277aa705313231d56f1699b2d5a3c1bb796",
+        "f95ac40971cc8cc85c0c7ace6951569787d8624aff1e7486",
+    ];
+    connection.execute(noted, checksum).unwrap();
+    let thread = "insert into threads (
+            id, created_at, updated_at, state_updated_at, metadata, config, status, hinted_at
+        ) values (zeroblob(16), 0, 0, 0, '{}', '{}', 'idle', 0)";
+    connection.execute(thread, ()).unwrap();
+    drop(connection);
+
+    let database = open(folder.path()).await.unwrap();
+    let id = "00000000-0000-0000-0000-000000000000".parse().unwrap();
+    assert!(database.thread(id).await.unwrap().is_some());
+    add_thread(&database).await;
 }
 
 #[tokio::test]
