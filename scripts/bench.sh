@@ -12,8 +12,8 @@
 #   --runloom BINARY     instead of target/release/runloom
 #   --load BINARY        instead of target/release/runloom-bench
 #
-#   Targets: floor dev-rust dev-python one-rust one-python cluster-rust cluster-python reference js aegra
-#   langhost
+#   Targets: floor dev-rust dev-python one-rust one-python cluster-rust cluster-python
+#   reference memory-64 (the reference, with more jobs) js aegra langhost
 #
 # RUNLOOM_TEST_POSTGRES_OPTIONS, such as "-c fsync=off", prevails over the settings of Postgres below.
 set -euo pipefail
@@ -23,7 +23,8 @@ usage() {
     sed -n 's/^#   //p' "$0" >&2
     exit 2
 }
-all=(floor dev-rust dev-python one-rust one-python cluster-rust cluster-python reference js aegra langhost)
+all=(floor dev-rust dev-python one-rust one-python cluster-rust cluster-python reference
+    memory-64 js aegra langhost)
 targets=("${all[@]}") out=target/bench/results load=() only='' publish='' limit=5400
 scenarios=,wait,background,first-event,interrupt,fanout,tokens,soak,
 runloom=target/release/runloom generator=target/release/runloom-bench
@@ -155,6 +156,7 @@ measure() {
     cluster-rust) server services "Runloom 2 + 2, Rust" runloom rust runloom cluster rust ;;
     cluster-python) server services "Runloom 2 + 2, Python" runloom python runloom cluster python ;;
     reference) server alone "Reference in memory" peer python reference ;;
+    memory-64) server alone "Reference in memory, 64 jobs" peer python reference 64 ;;
     js) server alone "JavaScript server in memory" peer js js ;;
     aegra) server services "Aegra on Postgres" peer python aegra ;;
     langhost) server services "langhost on Postgres + Redis" peer python langhost ;;
