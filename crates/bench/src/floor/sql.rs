@@ -49,9 +49,15 @@ const FINISH: &str = "
     update threads set status = 'idle', updated_at = now(), epoch = epoch + 1
     where id = (select thread_id from run)";
 
-const METADATA: &str = r#"{"created_by":"system","graph_id":"echo","assistant_id":"046b5dc7-2108-582c-9c6c-31d556d138f0"}"#;
-const KWARGS: &str = r#"{"input":{"messages":[{"role":"human","content":"hello"}]},"command":null,"config":{"configurable":{"graph_id":"echo","assistant_id":"046b5dc7-2108-582c-9c6c-31d556d138f0","user_id":""},"metadata":{"created_by":"system"}},"context":{},"stream_mode":["values"],"durability":"async"}"#;
-const OUTPUT: &str = r#"{"messages":[{"content":"hello","type":"human","id":"2c1b6f7a-93dc-4f78-8da8-081ee4f75c84"},{"content":"echo: hello","type":"ai","id":"e775e590-8e07-4bea-bab1-d57e88d23355"}]}"#;
+const METADATA: &str = r#"{"created_by":"system","graph_id":"echo",
+    "assistant_id":"046b5dc7-2108-582c-9c6c-31d556d138f0"}"#;
+const KWARGS: &str = r#"{"input":{"messages":[{"role":"human","content":"hello"}]},"command":null,
+    "config":{"configurable":{"graph_id":"echo","user_id":"",
+    "assistant_id":"046b5dc7-2108-582c-9c6c-31d556d138f0"},"metadata":{"created_by":"system"}},
+    "context":{},"stream_mode":["values"],"durability":"async"}"#;
+const OUTPUT: &str = r#"{"messages":[
+    {"content":"hello","type":"human","id":"2c1b6f7a-93dc-4f78-8da8-081ee4f75c84"},
+    {"content":"echo: hello","type":"ai","id":"e775e590-8e07-4bea-bab1-d57e88d23355"}]}"#;
 
 /// A schema of its own in a database.
 pub(crate) struct Ground {

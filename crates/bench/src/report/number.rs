@@ -4,6 +4,9 @@
 pub(super) fn number(value: f64) -> String {
     let size = value.abs();
     let whole = value.round();
+    if (value - whole).abs() < 5e-4 && size < 0.5 {
+        return "0".to_owned();
+    }
     if (value - whole).abs() < 1e-9 && size < 1000.0 {
         return format!("{whole:.0}");
     }
@@ -35,6 +38,14 @@ fn grouped(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn next_to_nothing_is_nothing() {
+        assert_eq!(
+            (number(-0.0001).as_str(), number(0.0004).as_str()),
+            ("0", "0")
+        );
+    }
 
     #[test]
     fn three_digits_are_shown_and_thousands_are_grouped() {

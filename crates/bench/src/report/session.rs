@@ -16,6 +16,17 @@ pub(super) enum Shape {
     Two,
 }
 
+impl Shape {
+    /// What it is called where there is no server of that shape.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::One => "one process",
+            Self::Two => "gateways and workers",
+        }
+    }
+}
+
 /// All results of one session.
 pub(super) struct Session {
     all: Vec<Results>,

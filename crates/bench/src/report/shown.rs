@@ -127,7 +127,8 @@ pub(super) const SCENARIOS: &[Shown] = &[
     Shown {
         scenario: "tokens",
         title: "One long token stream",
-        text: "5,000 tokens as fast as they come, one reader. Wrong are tokens that are missing or out of order.",
+        text: "5,000 tokens as fast as they come, one reader. Wrong are tokens that are missing or out of \
+            order.",
         columns: &[
             column("events_per_s", "events", "/s"),
             scaled(

@@ -119,7 +119,7 @@ impl Checks<'_> {
     ) {
         let (graphs, shape) = server;
         let results = self.session.ours(graphs, shape);
-        let missing = format!("{graphs} graphs, {shape:?}");
+        let missing = format!("({graphs} graphs, {})", shape.name());
         self.all.push(Check {
             what: what.to_owned(),
             server: results.map_or(missing, |results| results.target.label.clone()),
