@@ -138,6 +138,8 @@ impl<R: Request> Line<R> {
             state.under_way -= 1;
             return None;
         }
+        // What two statements both make, new threads say, they make in the same order.
+        taken.sort_by_key(|waiting| waiting.request.thread());
         Some(taken)
     }
 
