@@ -62,13 +62,13 @@ chaos: build ## Ten minutes of storms: make chaos SECONDS=600, or one: make chao
 		scripts/services.sh run cargo test --release --quiet -p runloom-tests --test chaos -- \
 		--ignored --nocapture --test-threads 1
 
-interrupt-bench: build ## How fast a run takes the place of another, across two gateways and three workers
-	scripts/services.sh run sh -c 'cargo run --release --quiet -p runloom-bench -- \
-		--bin target/release/runloom --database-url "$$RUNLOOM_TEST_DATABASE_URL" \
-		--nats-url "$$RUNLOOM_TEST_NATS_URL" --only interrupt --samples 400 --threads 1,50'
+bench: build ## Runloom in its shapes, its peers and the floor, side by side: make bench BENCH="--quick --only dev-rust,reference"
+	cargo build --release --quiet -p runloom-bench
+	scripts/bench.sh $(or $(BENCH),--publish)
 
-bench: build ## A first look at speed and memory, printed as a table
-	cargo run --release --quiet -p runloom-bench -- --bin target/release/runloom
+interrupt-bench: build ## How fast a run takes the place of another, across two gateways and two workers
+	cargo build --release --quiet -p runloom-bench
+	scripts/bench.sh --only floor,cluster-rust --scenarios interrupt
 
 sql: ## Refresh the offline query data after a change of SQL
 	scripts/sql.sh
