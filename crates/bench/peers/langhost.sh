@@ -7,24 +7,10 @@
 set -euo pipefail
 name=langhost
 source "$(dirname "$0")/common.sh"
+source "$root/scripts/debian.sh"
 
-# Debian's redis-server, without the service that it would start.
 install_redis() {
-    ! command -v redis-server >/dev/null || return 0
-    command -v apt-get >/dev/null || fail "redis-server is missing: install it, and have it in PATH"
-    [[ $(id -u) == 0 ]] || fail "redis-server is missing: sudo apt-get install redis-server"
-    say "installing the Debian package redis-server"
-    local policy=/usr/sbin/policy-rc.d
-    if [[ ! -e $policy ]]; then
-        # shellcheck disable=SC2064
-        trap "rm -f $policy" EXIT
-        printf '#!/bin/sh\nexit 101\n' >"$policy"
-        chmod +x "$policy"
-    fi
-    local get=(apt-get -o "DPkg::Lock::Timeout=120" -y -qq)
-    export DEBIAN_FRONTEND=noninteractive
-    get_redis() { "${get[@]}" install --no-install-recommends redis-server >/dev/null 2>&1; }
-    get_redis || { "${get[@]}" update >&2 && get_redis; } || fail "apt-get install redis-server failed"
+    command -v redis-server >/dev/null || debian redis-server
 }
 
 case ${1:-} in

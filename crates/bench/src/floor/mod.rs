@@ -6,10 +6,14 @@ pub(crate) mod web;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
+
+use crate::latency::Latency;
 use crate::machine::{Machine, now};
 use crate::results::{Case, Kind, Results, Round, Target};
+use crate::scenario::{all, rate};
 use crate::usage::memory_kind;
 
 /// Which servers to measure.
@@ -112,4 +116,25 @@ impl Floor<'_> {
         self.results.put(case);
         self.results.write(&self.args.json)
     }
+}
+
+/// Waits for closed loops, all begun at `began`, that give how long each of their turns took. `speed`
+/// is what their turns in a second are called.
+async fn gather(
+    loops: JoinSet<anyhow::Result<Vec<Duration>>>,
+    began: Instant,
+    speed: &str,
+) -> anyhow::Result<Round> {
+    let mut latency = Latency::default();
+    let mut turns = 0;
+    for samples in all(loops).await? {
+        turns += samples.len();
+        for sample in samples {
+            latency.record(sample);
+        }
+    }
+    let mut round = Round::default();
+    round.set(speed, rate(turns, began.elapsed()));
+    latency.note(&mut round, "");
+    Ok(round)
 }

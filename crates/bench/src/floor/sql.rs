@@ -10,7 +10,7 @@ use sqlx::types::Uuid;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use tokio::task::JoinSet;
 
-use crate::latency::Latency;
+use super::gather;
 use crate::results::Round;
 
 const TABLES: &str = "
@@ -131,19 +131,7 @@ impl Ground {
                 anyhow::Ok(samples)
             });
         }
-        let mut latency = Latency::default();
-        while let Some(ended) = tasks.join_next().await {
-            for sample in ended?? {
-                latency.record(sample);
-            }
-        }
-        let mut round = Round::default();
-        round.set(
-            "runs_per_s",
-            latency.len() as f64 / began.elapsed().as_secs_f64(),
-        );
-        latency.note(&mut round, "");
-        Ok(round)
+        gather(tasks, began, "runs_per_s").await
     }
 }
 

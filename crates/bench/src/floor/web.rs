@@ -8,8 +8,8 @@ use axum::routing::post;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use super::gather;
 use crate::http::{Connection, Place};
-use crate::latency::Latency;
 use crate::results::Round;
 
 pub(crate) async fn round(clients: usize, span: Duration) -> anyhow::Result<Round> {
@@ -35,19 +35,7 @@ pub(crate) async fn round(clients: usize, span: Duration) -> anyhow::Result<Roun
             anyhow::Ok(samples)
         });
     }
-    let mut latency = Latency::default();
-    while let Some(ended) = tasks.join_next().await {
-        for sample in ended?? {
-            latency.record(sample);
-        }
-    }
-    let mut round = Round::default();
-    round.set(
-        "requests_per_s",
-        latency.len() as f64 / began.elapsed().as_secs_f64(),
-    );
-    latency.note(&mut round, "");
-    Ok(round)
+    gather(tasks, began, "requests_per_s").await
 }
 
 #[cfg(test)]

@@ -85,7 +85,9 @@ impl Meter {
 }
 
 /// Waits for all tasks and gives what they found. The first that fails ends the others.
-async fn all<T: 'static>(mut tasks: JoinSet<anyhow::Result<T>>) -> anyhow::Result<Vec<T>> {
+pub(crate) async fn all<T: 'static>(
+    mut tasks: JoinSet<anyhow::Result<T>>,
+) -> anyhow::Result<Vec<T>> {
     let mut found = Vec::with_capacity(tasks.len());
     while let Some(ended) = tasks.join_next().await {
         found.push(ended.context("a task of the load generator broke")??);
@@ -94,6 +96,6 @@ async fn all<T: 'static>(mut tasks: JoinSet<anyhow::Result<T>>) -> anyhow::Resul
 }
 
 /// How many in a second.
-fn rate(count: usize, span: Duration) -> f64 {
+pub(crate) fn rate(count: usize, span: Duration) -> f64 {
     count as f64 / span.as_secs_f64()
 }
