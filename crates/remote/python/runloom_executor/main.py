@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.metadata
 import logging
 import os
@@ -19,6 +20,15 @@ from .peer import Peer
 from .threads import TrackingPool
 
 MAX_THREADS = 64
+
+RUBBISH = 5000
+"""After how many new objects the garbage collector looks for cycles, where the project leaves that to Python.
+
+A run makes a few thousand objects, so its 700 would mean several looks at each run.
+"""
+
+_USUAL_THRESHOLD = gc.get_threshold()
+"""Read before any code of the project is executed."""
 
 _REPORTED = ("langgraph", "langgraph-checkpoint", "langchain-core", "langchain", "langgraph-prebuilt")
 
@@ -80,11 +90,20 @@ async def _serve(
     current.note_tasks(loop)
     data = await Peer.open(data_socket, on_end=parent.end)
     await graphs.examine_factories()
+    _settle_down()
     control.take_runs(Executor(graphs, data, pool, settings.get("store", True), control), pool)
     control.reply(call, _manifest(graphs))
     if silence := settings.get("silence_s"):
         control.end_in_silence(silence)
     await asyncio.get_running_loop().create_future()
+
+
+def _settle_down() -> None:
+    """Spares the garbage collector what was loaded: modules and graphs stay as long as the process."""
+    gc.collect()
+    gc.freeze()
+    if gc.get_threshold() == _USUAL_THRESHOLD:
+        gc.set_threshold(RUBBISH, *_USUAL_THRESHOLD[1:])
 
 
 def _manifest(graphs: Graphs) -> dict[str, Any]:
