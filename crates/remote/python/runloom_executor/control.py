@@ -70,11 +70,11 @@ class Control:
 
     def reply(self, call: int, body: Any) -> None:
         """Answers a request."""
-        self._loop.call_soon_threadsafe(self._reply, call, body)
+        self._over(call, lambda: self._peer.reply(call, body))
 
     def fail(self, call: int, error: ProtocolError) -> None:
         """Answers a request with an error."""
-        self._loop.call_soon_threadsafe(self._fail, call, error)
+        self._over(call, lambda: self._peer.fail(call, error))
 
     def answered(self, owner: CurrentRun, body: Any) -> None:
         """The run or question is over."""
@@ -110,9 +110,9 @@ class Control:
     def _on_request(self, _peer: Peer, call: int, method: str, body: Any) -> None:
         self._silent_for = 0
         if not isinstance(body, dict):
-            self._fail(call, Invalid(f"the body of {method} is no map"))
+            self.fail(call, Invalid(f"the body of {method} is no map"))
         elif method == "ping":
-            self._reply(call, self._ping())
+            self.reply(call, self._ping())
         elif method == "hello":
             self._hello(call, body)
         elif method == "run":
@@ -120,21 +120,21 @@ class Control:
         elif method in QUESTIONS:
             self._question(call, method, body)
         else:
-            self._fail(call, Unsupported(f"unknown method {method!r}"))
+            self.fail(call, Unsupported(f"unknown method {method!r}"))
 
     def _hello(self, call: int, body: dict[str, Any]) -> None:
         if self._executor is not None:
-            self._fail(call, Invalid("hello was said before"))
+            self.fail(call, Invalid("hello was said before"))
         else:
             self.hellos.put((call, body))
 
     def _run(self, call: int, body: dict[str, Any]) -> None:
         if self._executor is None:
-            self._fail(call, Unavailable("the graphs are not loaded yet"))
+            self.fail(call, Unavailable("the graphs are not loaded yet"))
             return
         credit = body.get("credit")
         if not isinstance(credit, int):
-            self._fail(call, Invalid("credit is no number of bytes"))
+            self.fail(call, Invalid("credit is no number of bytes"))
             return
         owner = CurrentRun(call, body.get("run_id"))
         outbox = Outbox(self._loop, lambda events: self._peer.item(call, "events", events), credit)
@@ -143,7 +143,7 @@ class Control:
 
     def _question(self, call: int, method: str, body: dict[str, Any]) -> None:
         if self._executor is None:
-            self._fail(call, Unavailable("the graphs are not loaded yet"))
+            self.fail(call, Unavailable("the graphs are not loaded yet"))
             return
         owner = CurrentRun(call, None)
         self._active[call] = _Active(owner)
@@ -185,18 +185,13 @@ class Control:
         self._pulse.ask()
         return {
             "lag_ms": int(lag * 1000),
-            "runs": sum(1 for active in self._active.values() if active.outbox is not None),
+            # A copy: other threads take away from it what they answer.
+            "runs": sum(1 for active in list(self._active.values()) if active.outbox is not None),
             "busy_threads": self._pool.busy() if self._pool else 0,
             "leaked_threads": self._pool.leaked() if self._pool else 0,
             "oldest_leak_s": self._pool.oldest_leak() if self._pool else 0.0,
             "rss_bytes": _resident_bytes(),
         }
-
-    def _reply(self, call: int, body: Any) -> None:
-        self._over(call, lambda: self._peer.reply(call, body))
-
-    def _fail(self, call: int, error: ProtocolError) -> None:
-        self._over(call, lambda: self._peer.fail(call, error))
 
     def _over(self, call: int, answer: Callable[[], None]) -> None:
         active = self._active.pop(call, None)

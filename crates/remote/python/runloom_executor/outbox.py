@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from time import monotonic
 from typing import Any, Callable
 
 MOST_EVENTS = 64
 MOST_BYTES = 64 * 1024
 """How much one frame carries: it is full when either is reached."""
 
+GATHERED = 0.001
+"""For how many seconds the events of a flood are gathered before they are sent."""
+AT_ONCE = 8
+"""How many times in a row events are sent at once; then once for every `GATHERED` seconds that pass."""
+
 
 class Outbox:
-    """The events of one run. They are put in on one loop and sent from another one, as they come.
+    """The events of one run. They are put in on one loop and sent as they come, in frames of a bounded size.
 
-    Nothing lingers: what is there when the other loop looks is sent, in frames of a bounded size.
+    A few are sent at once, by whoever puts them in: waking another thread for each would cost more than the
+    event itself. Those of a flood are gathered for a moment and sent from another loop, whatever goes on in
+    the one that they come from.
     """
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, send: Callable[[list[list[Any]]], None], credit: int
     ) -> None:
-        """`send` sends one frame of events and is called on `loop`; `credit` is in bytes of event data."""
+        """`send` sends one frame of events, from any thread. `loop` sends what is gathered; `credit` is in
+        bytes of event data."""
         self._loop = loop
         self._send = send
         self._guard = threading.Lock()
         self._waiting: list[list[Any]] = []
-        self._flushing = False
+        self._gathering = False
+        self._at_once: float = AT_ONCE
+        self._put_at = monotonic()
         self._credit = credit
         self._more = asyncio.Event()
 
@@ -38,10 +49,13 @@ class Outbox:
         self._credit -= sum(len(event[2]) for event in events)
         with self._guard:
             self._waiting += events
-            if self._flushing:
+            if self._gathering:
                 return
-            self._flushing = True
-        self._loop.call_soon_threadsafe(self.flush)
+            if self._may_send():
+                self._send_all()
+                return
+            self._gathering = True
+        self._loop.call_soon_threadsafe(self._loop.call_later, GATHERED, self.flush)
 
     def add_credit(self, count: int) -> None:
         """So many bytes were taken off the worker's hands."""
@@ -60,13 +74,25 @@ class Outbox:
             self._more.clear()
             await self._more.wait()
 
-    # On the loop that speaks with the worker.
+    def _may_send(self) -> bool:
+        now = monotonic()
+        self._at_once = min(AT_ONCE, self._at_once + (now - self._put_at) / GATHERED)
+        self._put_at = now
+        if self._at_once < 1:
+            return False
+        self._at_once -= 1
+        return True
+
+    # From any thread.
 
     def flush(self) -> None:
         """Sends what is there."""
         with self._guard:
-            events, self._waiting = self._waiting, []
-            self._flushing = False
+            self._gathering = False
+            self._send_all()
+
+    def _send_all(self) -> None:
+        events, self._waiting = self._waiting, []
         frame: list[list[Any]] = []
         size = 0
         for event in events:

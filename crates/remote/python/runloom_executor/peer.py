@@ -1,7 +1,7 @@
 """One end of a socket between the executor and its worker: requests, replies, errors and items.
 
-A `Peer` belongs to one event loop and is used from the thread of that loop only. From other threads use
-`asyncio.run_coroutine_threadsafe(peer.ask(...), peer.loop)`.
+A `Peer` belongs to one event loop. It is asked from the thread of that loop only; from other threads use
+`asyncio.run_coroutine_threadsafe(peer.ask(...), peer.loop)`. Answers and items may be given from any thread.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Callable
 
 from .errors import ProtocolError, Unavailable, Unsupported
 from .frames import ERROR, ITEM, REPLY, REQUEST, BrokenFrame, Frame, FrameReader, pack
+from .outlet import Outlet
 
 OnRequest = Callable[["Peer", int, str, Any], None]
 """`(peer, call, method, body)`: answers, now or later, with `peer.reply` or `peer.fail`."""
@@ -25,6 +26,7 @@ class Peer(asyncio.Protocol):
 
     def __init__(
         self,
+        sock: socket.socket,
         on_request: OnRequest | None = None,
         on_item: OnItem | None = None,
         on_end: Callable[[], None] | None = None,
@@ -33,10 +35,10 @@ class Peer(asyncio.Protocol):
         self._on_request = on_request
         self._on_item = on_item
         self._on_end = on_end
+        self._sock = sock
         self._reader = FrameReader()
-        self._transport: asyncio.WriteTransport | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._transport: asyncio.Transport | None = None
+        self._outlet: Outlet | None = None
         self._next_call = 1
         self._asked: dict[int, asyncio.Future[Any]] = {}
 
@@ -50,7 +52,7 @@ class Peer(asyncio.Protocol):
     ) -> Peer:
         """Takes over a connected stream socket on the running loop."""
         sock.setblocking(False)
-        peer = cls(on_request, on_item, on_end)
+        peer = cls(sock, on_request, on_item, on_end)
         await peer.loop.create_connection(lambda: peer, sock=sock)
         return peer
 
@@ -73,18 +75,18 @@ class Peer(asyncio.Protocol):
         except Exception as error:  # a value that msgpack does not know belongs to who passed it
             answer.set_exception(error)
             return answer
-        if self._transport is None or self._transport.is_closing():
+        if self._outlet is None or self._transport is None or self._transport.is_closing():
             answer.set_exception(Unavailable("the worker is gone"))
             return answer
         self._asked[call] = answer
-        self._transport.write(frame)
+        self._outlet.write(frame)
         return answer
 
     async def ask(self, method: str, body: Any) -> Any:
         """Sends a request and waits for its answer. Raises the `ProtocolError` that was answered."""
         return await self.send(method, body)
 
-    # What this side answers.
+    # What this side answers, from any thread.
 
     def reply(self, call: int, body: Any) -> None:
         """Answers a request. Nothing may be said about it afterwards."""
@@ -98,24 +100,20 @@ class Peer(asyncio.Protocol):
         """Says something about a request under way."""
         self._write(pack(ITEM, call, name, body))
 
-    async def flushed(self) -> None:
-        """Waits until the other side reads what was sent, if there is much of it."""
-        await self._writable.wait()
-
     def _write(self, frame: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(frame)
+        if (outlet := self._outlet) is not None:
+            outlet.write(frame)
 
     # asyncio's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._outlet = Outlet(self._sock, transport, self.loop)
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        if self._outlet is not None:
+            self._outlet.drained()
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -124,11 +122,11 @@ class Peer(asyncio.Protocol):
         except BrokenFrame:
             # Whatever follows cannot be understood either.
             if self._transport is not None:
-                self._transport.abort()  # type: ignore[attr-defined]
+                self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
-        self._writable.set()
+        self._outlet = None
         asked, self._asked = self._asked, {}
         for answer in asked.values():
             if not answer.done():

@@ -25,7 +25,7 @@ _PAUSE = 0.05
 
 _SHARED = frozenset(
     os.path.join(os.path.dirname(os.path.abspath(__file__)), name)
-    for name in ("frames.py", "line.py", "logs.py", "outbox.py", "peer.py", "threads.py")
+    for name in ("frames.py", "line.py", "logs.py", "outbox.py", "outlet.py", "peer.py", "threads.py")
 )
 _FRAMES = 12
 
