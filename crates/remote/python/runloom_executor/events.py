@@ -37,6 +37,7 @@ class EventMapper:
         self._root_run: str | None = None
         self._values = InterruptedValues()
         self._checkpoint: dict[str, Any] | None = None
+        self._shown: tuple[Any, bytes] = (None, b"")
         self._messages: Pieces | Accumulated | None = None
         self._speech = Speech(facts.messages_channel, facts.shared_subgraph_nodes)
         if "messages-tuple" in asked:  # wins if both are asked for
@@ -89,7 +90,10 @@ class EventMapper:
         if mode in self._asked:
             if mode == "debug":
                 payload = _debug(payload)
-            events.append([mode, namespace, dumps(payload), None])
+            data = dumps(payload)
+            if mode == "values" and not namespace:
+                self._shown = payload, data
+            events.append([mode, namespace, data, None])
         return events
 
     def map_event(self, event: dict[str, Any]) -> list[Event]:
@@ -115,10 +119,15 @@ class EventMapper:
             return None
         return {
             "checkpoint_id": checkpoint["config"]["configurable"]["checkpoint_id"],
-            "values": dumps(checkpoint["values"]),
+            "values": self._values_json(checkpoint["values"]),
             "next": [],
             "interrupts": b"{}",
         }
+
+    def _values_json(self, values: Any) -> bytes:
+        """The JSON of the last values, which mostly were shown last: a long conversation is not encoded twice."""
+        shown, data = self._shown
+        return data if _are_same(shown, values) else dumps(values)
 
 
 class InterruptedValues:
@@ -153,6 +162,13 @@ class InterruptedValues:
             (namespace, {**self._last.get(namespace, {}), INTERRUPT: due})
             for namespace, due in self._due.items()
         ]
+
+
+def _are_same(one: Any, other: Any) -> bool:
+    """Whether two dictionaries have the very same values under the same keys in the same order."""
+    if type(one) is not dict or type(other) is not dict or len(one) != len(other):
+        return False
+    return all(a == b and one[a] is other[b] for a, b in zip(one, other))
 
 
 def _with(callbacks: Any, listener: BaseCallbackHandler) -> Any:

@@ -60,8 +60,7 @@ class Executor:
         run = Run(owner, request, outbox, self._graphs, self._data, self._pool, self._store)
         run.on_fenced = lambda: self._answers.fenced(owner)
         self._runs[owner.call] = run
-        run.start()
-        self._keep(self._see_through(owner, run))
+        run.start(lambda: self._see(owner, run))
 
     def stop(self, call: int, kind: str) -> None:
         """Asks a run to stop, or calls off a question. Nothing happens if it is over."""
@@ -93,6 +92,9 @@ class Executor:
         if question.cancelled():  # before it began
             owner.close()
             self._answers.refused(owner, Unavailable("the question was called off"))
+
+    def _see(self, owner: CurrentRun, run: Run) -> None:
+        self._keep(self._see_through(owner, run))
 
     async def _see_through(self, owner: CurrentRun, run: Run) -> None:
         try:

@@ -51,6 +51,11 @@ class FrameReader:
 
     def feed(self, piece: bytes) -> Iterator[Frame]:
         """Takes the next bytes and yields the frames that they complete. Raises `BrokenFrame`."""
+        size = _LENGTH.size
+        if not self._waiting and len(piece) > size and _LENGTH.unpack_from(piece)[0] == len(piece) - size:
+            # Mostly one frame comes alone, and need not be kept.
+            yield _unpack(memoryview(piece)[size:])
+            return
         self._waiting += piece
         if len(self._waiting) < self._needed:
             return

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from .errors import Fenced
-from .peer import Peer
+from .peer import Peer, settle
 
 T = TypeVar("T")
 
@@ -26,14 +26,15 @@ class Line:
         self.fenced = False
         self._peer = peer
         self._on_fenced = on_fenced
-        self._open: set[asyncio.Future[Any]] = set()
+        self._open = 0
+        self._quiet: asyncio.Future[None] | None = None
         self._closed = False
 
     async def ask(self, method: str, body: dict[str, Any]) -> Any:
         """Asks the worker; the answer or its error. Cancelling the caller takes nothing back: what was asked
         is carried out, and `settle` waits for it. Works on any loop."""
         if asyncio.get_running_loop() is self._peer.loop:
-            return await asyncio.shield(self._send(method, body))
+            return await self._send(method, body)
         elsewhere = asyncio.run_coroutine_threadsafe(self.ask(method, body), self._peer.loop)
         return await asyncio.wrap_future(elsewhere)
 
@@ -51,15 +52,19 @@ class Line:
             )
         return asyncio.run_coroutine_threadsafe(work, self._peer.loop).result()
 
-    async def settle(self) -> None:
-        """Waits until all that was asked is answered, whatever the answer is."""
+    async def settle(self, calm: bool = False) -> None:
+        """Waits until all that was asked is answered, whatever the answer is. It is `calm` where nobody is
+        left who could ask."""
         while True:
             # LangGraph hands its last writes to tasks, from callbacks of other tasks: let them start.
-            for _ in range(3):
+            for _ in range(0 if calm else 3):
                 await asyncio.sleep(0)
             if not self._open:
                 return
-            await asyncio.wait(self._open)
+            if self._quiet is None:
+                self._quiet = self._peer.loop.create_future()
+            # Others may wait for the same.
+            await asyncio.shield(self._quiet)
 
     def close(self) -> None:
         """Refuses whatever is asked from now on."""
@@ -70,14 +75,22 @@ class Line:
             raise Fenced(f"the run is over: {method} comes too late")
         if self.fenced:
             raise Fenced(f"the attempt no longer holds its thread: {method} is refused")
-        answer = self._peer.send(method, {"call": self.call, **body})
-        self._open.add(answer)
-        answer.add_done_callback(self._answered)
+        answer: asyncio.Future[Any] = self._peer.loop.create_future()
+
+        def then(said: Any, error: Exception | None) -> None:
+            self._answered(error)
+            settle(answer, said, error)
+
+        self._open += 1
+        self._peer.post(method, {"call": self.call, **body}, then)
         return answer
 
-    def _answered(self, answer: asyncio.Future[Any]) -> None:
-        self._open.discard(answer)
-        if answer.cancelled() or not isinstance(answer.exception(), Fenced) or self.fenced:
+    def _answered(self, error: Exception | None) -> None:
+        self._open -= 1
+        if self._quiet is not None and not self._open:
+            self._quiet.set_result(None)
+            self._quiet = None
+        if self.fenced or not isinstance(error, Fenced):
             return
         self.fenced = True
         if self._on_fenced is not None:

@@ -17,6 +17,9 @@ from .outlet import Outlet
 OnRequest = Callable[["Peer", int, str, Any], None]
 """`(peer, call, method, body)`: answers, now or later, with `peer.reply` or `peer.fail`."""
 
+OnAnswer = Callable[[Any, Exception | None], None]
+"""`(answer, None)` or `(None, error)`."""
+
 OnItem = Callable[[int, str, Any], None]
 """`(call, name, body)`: something said about a request under way."""
 
@@ -40,7 +43,7 @@ class Peer(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._outlet: Outlet | None = None
         self._next_call = 1
-        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._asked: dict[int, OnAnswer] = {}
 
     @classmethod
     async def open(
@@ -58,28 +61,34 @@ class Peer(asyncio.Protocol):
 
     # What this side asks.
 
-    def send(self, method: str, body: Any) -> asyncio.Future[Any]:
-        """Sends a request at once; the future is its answer.
+    def post(self, method: str, body: Any, then: OnAnswer) -> None:
+        """Sends a request at once; `then` is called with what is answered, on the loop.
 
-        Requests travel in the order of these calls. Cancelling the future does not take the request back,
-        so await it through `asyncio.shield` where the caller may be cancelled and the answer matters.
-        Raises nothing: a request that cannot be sent is a future with `Unavailable` or the error of packing.
+        Requests travel in the order of these calls. Raises nothing: for a request that cannot be sent, `then` is
+        called before this returns, with `Unavailable` or the error of packing.
         """
-        answer: asyncio.Future[Any] = self.loop.create_future()
-        # An answer nobody waits for any more is no mistake worth a warning.
-        answer.add_done_callback(_look_at)
         call = self._next_call
         self._next_call += 1
         try:
             frame = pack(REQUEST, call, method, body)
         except Exception as error:  # a value that msgpack does not know belongs to who passed it
-            answer.set_exception(error)
-            return answer
+            then(None, error)
+            return
         if self._outlet is None or self._transport is None or self._transport.is_closing():
-            answer.set_exception(Unavailable("the worker is gone"))
-            return answer
-        self._asked[call] = answer
+            then(None, Unavailable("the worker is gone"))
+            return
+        self._asked[call] = then
         self._outlet.write(frame)
+
+    def send(self, method: str, body: Any) -> asyncio.Future[Any]:
+        """Sends a request as `post` does; the future is its answer. Cancelling it does not take the request
+        back."""
+        answer: asyncio.Future[Any] = self.loop.create_future()
+
+        def then(body: Any, error: Exception | None) -> None:
+            settle(answer, body, error)
+
+        self.post(method, body, then)
         return answer
 
     async def ask(self, method: str, body: Any) -> Any:
@@ -128,23 +137,22 @@ class Peer(asyncio.Protocol):
         self._transport = None
         self._outlet = None
         asked, self._asked = self._asked, {}
-        for answer in asked.values():
-            if not answer.done():
-                answer.set_exception(Unavailable("the worker is gone"))
+        for then in asked.values():
+            then(None, Unavailable("the worker is gone"))
         if self._on_end is not None:
             self._on_end()
 
     def _take(self, frame: Frame) -> None:
         kind, call, method, body = frame
         if kind == REPLY or kind == ERROR:
-            answer = self._asked.pop(call, None)
-            if answer is None or answer.done():
+            then = self._asked.pop(call, None)
+            if then is None:
                 return
             if kind == REPLY:
-                answer.set_result(body)
+                then(body, None)
             else:
                 said = body if isinstance(body, dict) else {}
-                answer.set_exception(ProtocolError.of(str(said.get("type")), str(said.get("message", ""))))
+                then(None, ProtocolError.of(str(said.get("type")), str(said.get("message", ""))))
         elif kind == REQUEST:
             if self._on_request is None:
                 self.fail(call, Unsupported(f"no requests are taken here: {method}"))
@@ -154,6 +162,13 @@ class Peer(asyncio.Protocol):
             self._on_item(call, str(method), body)
 
 
-def _look_at(answer: asyncio.Future[Any]) -> None:
-    if not answer.cancelled():
+def settle(answer: asyncio.Future[Any], body: Any, error: Exception | None) -> None:
+    """Gives a future its answer, if somebody still waits for it."""
+    if answer.done():
+        return
+    if error is None:
+        answer.set_result(body)
+    else:
+        answer.set_exception(error)
+        # An answer nobody waits for any more is no mistake worth a warning.
         answer.exception()

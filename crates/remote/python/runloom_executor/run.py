@@ -91,13 +91,14 @@ class Run:
         self._head: dict[str, Any] | None = None
         self._work: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begins the work; `see_through` waits for it."""
+    def start(self, ended: Callable[[], None]) -> None:
+        """Begins the work. `ended` is called after its end; the run is to be seen through then."""
         self._work = asyncio.get_running_loop().create_task(
             self._execute(),
             name=f"run {self.request.run_id}",
             context=current.context_of(self.owner),
         )
+        self._work.add_done_callback(lambda _: ended())
 
     def stop(self, kind: str) -> None:
         """Asks the run to end: a drain at the next boundary of a superstep, everything else at once.
@@ -119,14 +120,12 @@ class Run:
                 task.cancel()
 
     async def see_through(self) -> dict[str, Any]:
-        """Waits for the end of the work, until everything it wrote is acknowledged; the answer to `run`."""
-        assert self._work is not None
-        await asyncio.wait([self._work])
+        """Waits until everything that the work wrote is acknowledged; the answer to `run`."""
         self.owner.ended = True
         # A cancel that arrives while LangGraph waits for its checkpoints leaves them to themselves.
         while writing := [task for task in list(self.owner.tasks) if _is_writing(task)]:
             await asyncio.wait(writing)
-        await self._line.settle()
+        await self._line.settle(calm=self._left_nothing())
         outcome, error = self._outcome()
         if outcome != "retry" and not self._line.fenced:
             await self._read_head()
@@ -265,6 +264,14 @@ class Run:
         if _comes_from(error, Unavailable):
             return "retry", error
         return "failed", error
+
+    def _left_nothing(self) -> bool:
+        """Whether the work came to its end in order, and no task of the run goes on: then LangGraph has waited
+        for all that it wrote."""
+        work = self._work
+        assert work is not None
+        orderly = not work.cancelled() and work.exception() is None
+        return orderly and all(task.done() for task in list(self.owner.tasks))
 
     async def _read_head(self) -> None:
         """Finds out where the thread is left, if the stream did not tell: what tasks of an unfinished

@@ -29,8 +29,9 @@ _CANCELS = (asyncio.CancelledError, getattr(errors, "NodeCancelledError", asynci
 _PAGE = 50
 """How many checkpoints are listed with one request."""
 
-# Not the module's functions: graphs seed them, and equal versions would mean equal values.
-_RANDOM = random.SystemRandom()
+# Not the module's functions: graphs seed them, and equal versions would mean equal values. This one has a seed
+# of its own from the system.
+_RANDOM = random.Random()
 
 _own_metadata = getattr(base, "get_serializable_checkpoint_metadata", base.get_checkpoint_metadata)
 
