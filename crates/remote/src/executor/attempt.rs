@@ -20,6 +20,10 @@ use crate::protocol::Event;
 /// up, and little enough to hold for each of thousands of runs.
 const CREDIT: u64 = 256 * 1024;
 
+/// How many bytes that were published make new credit. Nearly all runs end before: telling of each event
+/// would cost the process more than saying it.
+const NEW_CREDIT: u64 = CREDIT / 4;
+
 /// Runs `attempt` to its end.
 pub(super) async fn execute(
     executor: &RemoteExecutor,
@@ -139,17 +143,22 @@ fn wants_to_be_heard(ended: &Ended) -> bool {
     }
 }
 
-/// Publishes events until there are no more. What was published makes room for more.
+/// Publishes events until there are no more. What was published makes room for more: who has used up its credit
+/// gets some, as all of it makes new credit when it is published.
 async fn emit(
     mut said: mpsc::UnboundedReceiver<Vec<Event>>,
     taken: mpsc::UnboundedSender<Taken>,
     host: &dyn Host,
 ) {
+    let mut bytes = 0;
     while let Some(batch) = said.recv().await {
-        let bytes = batch.iter().map(|event| event.2.len() as u64).sum();
+        bytes += batch.iter().map(|event| event.2.len() as u64).sum::<u64>();
         let batch = batch.into_iter().filter_map(events::emission);
         host.emit(batch.collect()).await;
-        // Who is gone needs no credit.
-        let _ = taken.send(Taken { bytes });
+        if bytes >= NEW_CREDIT {
+            // Who is gone needs no credit.
+            let _ = taken.send(Taken { bytes });
+            bytes = 0;
+        }
     }
 }
