@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::puts::{Put, Stored};
 use crate::server::Server;
 use crate::session::Session;
-use crate::shelf::{self, Author, Key};
+use crate::shelf::{self, Author, Key, Part};
 use crate::together::Request;
 use crate::{Postgres, pruning, runs, threads};
 
@@ -157,11 +157,16 @@ async fn put_idle(
     if latest(change, thread).await? != seen {
         return Err(DatabaseError::Changed.into());
     }
-    let author = Author {
-        run: None,
-        fence: None,
+    let part = Part {
+        thread,
+        author: Author {
+            run: None,
+            fence: None,
+        },
+        checkpoints,
+        writes,
     };
-    shelf::put(change, thread, author, checkpoints, writes).await?;
+    shelf::put(change, &[part], true).await?;
     row.apply_head(head);
     row.note_end(false, None, change.now);
     row.refresh(false, change.now);
@@ -176,8 +181,13 @@ pub(crate) async fn put_writes(
     run: Option<RunId>,
     new: &NewWrites,
 ) -> Result<()> {
-    let author = Author { run, fence: None };
-    shelf::put(change, thread, author, &[], std::slice::from_ref(new)).await?;
+    let part = Part {
+        thread,
+        author: Author { run, fence: None },
+        checkpoints: &[],
+        writes: std::slice::from_ref(new),
+    };
+    shelf::put(change, &[part], true).await?;
     Ok(())
 }
 

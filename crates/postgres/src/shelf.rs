@@ -25,76 +25,51 @@ pub(crate) struct Author {
     pub(crate) fence: Option<Fence>,
 }
 
-/// Stores checkpoints with their values, each unless it is there, and pending writes. A write of a
-/// special slot hides an earlier one; it replaces it only within a run, so that the earlier one is
-/// back when the run is discarded.
-///
-/// False, and nothing is stored, if the thread does not carry the fence. While it is looked at, the
-/// thread is locked so that nobody can claim it before this is committed: the rows are inserted from
-/// the row that holds the lock, and Postgres looks at that row anew if it had to wait for it.
-pub(crate) async fn put(
-    db: &mut Session,
-    thread: ThreadId,
-    author: Author,
-    checkpoints: &[NewCheckpoint],
-    writes: &[NewWrites],
-) -> Result<bool> {
-    let heads = Heads::of(checkpoints)?;
-    let values = Values::of(checkpoints);
-    let writes = Writes::of(writes);
-    let stored = sqlx::query_scalar!(
-        r#"with held as materialized (
-            select id from threads
-            where id = $1 and ($2::bigint is null or (epoch = $2 and claim = $3 and held_run = $4))
-            for share
-        ),
-        stored_values as (
-            insert into channel_blobs (thread_id, ns, channel, version, run_id, kind, data)
-            select held.id, v.ns, v.channel, v.version, $4, v.kind, v.data
-            from held, unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[])
-                as v (ns, channel, version, kind, data)
-            on conflict do nothing
-        ),
-        stored_checkpoints as (
-            insert into checkpoints (
-                thread_id, ns, id, parent, run_id, metadata, head_kind, head, versions, created_at
-            )
-            select held.id, c.ns, c.id, c.parent, $4, c.metadata::json, c.head_kind, c.head,
-                c.versions::json, c.created_at
-            from held, unnest(
-                $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bytea[],
-                $16::text[], $17::timestamptz[]
-            ) as c (ns, id, parent, metadata, head_kind, head, versions, created_at)
-            on conflict do nothing
-        ),
-        stored_writes as (
-            insert into pending_writes (
-                thread_id, ns, checkpoint_id, task_id, position, writer, run_id, task_path,
-                channel, kind, data
-            )
-            select held.id, w.ns, w.checkpoint_id, w.task_id, w.position,
-                case when w.position < 0 then coalesce($4, $26) else $26 end, $4, w.task_path,
-                w.channel, w.kind, w.data
-            from held, unnest(
-                $18::text[], $19::text[], $20::text[], $21::integer[], $22::text[], $23::text[],
-                $24::text[], $25::bytea[]
-            ) as w (ns, checkpoint_id, task_id, position, task_path, channel, kind, data)
-            on conflict (thread_id, ns, checkpoint_id, task_id, position, writer) do update set
-                run_id = excluded.run_id, task_path = excluded.task_path,
-                channel = excluded.channel, kind = excluded.kind, data = excluded.data,
-                written = default
-            where pending_writes.position < 0
-        )
-        select 1 as "held!" from held"#,
-        thread.0,
-        author.fence.map(|fence| fence.epoch),
-        author.fence.map(|fence| fence.claim.0),
-        author.run.map(|run| run.0),
+/// What is stored on one thread.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
+    pub(crate) thread: ThreadId,
+    pub(crate) author: Author,
+    pub(crate) checkpoints: &'a [NewCheckpoint],
+    pub(crate) writes: &'a [NewWrites],
+}
+
+/// Stores on several threads, see `put_on_shelf` in the migrations. Answers with the places of those
+/// that carry the fence, counted from one. Of the others nothing is stored. A thread that is locked is
+/// waited for if `patient`, and otherwise left out.
+pub(crate) async fn put(db: &mut Session, parts: &[Part<'_>], patient: bool) -> Result<Vec<i32>> {
+    let fences = || parts.iter().map(|part| part.author.fence);
+    let (mut heads, mut values) = (Heads::default(), Values::default());
+    let mut writes = Writes::default();
+    for (owner, part) in (1..).zip(parts) {
+        heads.add(owner, part.checkpoints)?;
+        values.add(owner, part.checkpoints);
+        writes.add(owner, part.writes);
+    }
+    let places = sqlx::query_scalar!(
+        r#"select put_on_shelf(
+            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+            $20, $21, $22, $23, $24, $25, $26, $27, $28, $29
+        ) as "places!""#,
+        &parts.iter().map(|part| part.thread.0).collect::<Vec<_>>(),
+        &fences()
+            .map(|fence| fence.map(|fence| fence.epoch))
+            .collect::<Vec<_>>() as _,
+        &fences()
+            .map(|fence| fence.map(|fence| fence.claim.0))
+            .collect::<Vec<_>>() as _,
+        &parts
+            .iter()
+            .map(|part| part.author.run.map(|run| run.0))
+            .collect::<Vec<_>>() as _,
+        patient,
+        &values.owner,
         &values.ns[..] as _,
         &values.channel[..] as _,
         &values.version[..] as _,
         &values.kind[..] as _,
         &values.data[..] as _,
+        &heads.owner,
         &heads.ns[..] as _,
         &heads.id[..] as _,
         &heads.parent[..] as _,
@@ -103,6 +78,7 @@ pub(crate) async fn put(
         &heads.head[..] as _,
         &heads.versions[..] as _,
         &heads.created_at[..] as _,
+        &writes.owner,
         &writes.ns[..] as _,
         &writes.checkpoint_id[..] as _,
         &writes.task_id[..] as _,
@@ -110,16 +86,15 @@ pub(crate) async fn put(
         &writes.task_path[..] as _,
         &writes.channel[..] as _,
         &writes.kind[..] as _,
-        &writes.data[..] as _,
-        Uuid::nil()
+        &writes.data[..] as _
     );
-    Ok(stored.fetch_optional(db).await?.is_some())
+    Ok(places.fetch_one(db).await?)
 }
 
 /// Checkpoints, column by column.
 #[derive(Default)]
 pub(crate) struct Heads<'a> {
-    /// The number of whoever puts it, where there are several.
+    /// The number of the part that it belongs to.
     pub(crate) owner: Vec<i32>,
     pub(crate) ns: Vec<&'a str>,
     pub(crate) id: Vec<&'a str>,
@@ -132,12 +107,6 @@ pub(crate) struct Heads<'a> {
 }
 
 impl<'a> Heads<'a> {
-    fn of(checkpoints: &'a [NewCheckpoint]) -> Result<Self> {
-        let mut columns = Self::default();
-        columns.add(0, checkpoints)?;
-        Ok(columns)
-    }
-
     pub(crate) fn add(&mut self, owner: i32, checkpoints: &'a [NewCheckpoint]) -> Result<()> {
         for NewCheckpoint { checkpoint, .. } in checkpoints {
             self.owner.push(owner);
@@ -160,7 +129,7 @@ impl<'a> Heads<'a> {
 /// Channel values, column by column; the first of each version.
 #[derive(Default)]
 pub(crate) struct Values<'a> {
-    /// The number of whoever puts it, where there are several.
+    /// The number of the part that it belongs to.
     pub(crate) owner: Vec<i32>,
     pub(crate) ns: Vec<&'a str>,
     pub(crate) channel: Vec<&'a str>,
@@ -170,12 +139,6 @@ pub(crate) struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    fn of(checkpoints: &'a [NewCheckpoint]) -> Self {
-        let mut columns = Self::default();
-        columns.add(0, checkpoints);
-        columns
-    }
-
     pub(crate) fn add(&mut self, owner: i32, checkpoints: &'a [NewCheckpoint]) {
         let mut versions = BTreeMap::new();
         for NewCheckpoint { checkpoint, blobs } in checkpoints {
@@ -200,7 +163,7 @@ impl<'a> Values<'a> {
 /// only once.
 #[derive(Default)]
 pub(crate) struct Writes<'a> {
-    /// The number of whoever puts it, where there are several.
+    /// The number of the part that it belongs to.
     pub(crate) owner: Vec<i32>,
     pub(crate) ns: Vec<&'a str>,
     pub(crate) checkpoint_id: Vec<&'a str>,
@@ -213,12 +176,6 @@ pub(crate) struct Writes<'a> {
 }
 
 impl<'a> Writes<'a> {
-    fn of(writes: &'a [NewWrites]) -> Self {
-        let mut columns = Self::default();
-        columns.add(0, writes);
-        columns
-    }
-
     pub(crate) fn add(&mut self, owner: i32, writes: &'a [NewWrites]) {
         let mut slots = BTreeMap::new();
         for new in writes {

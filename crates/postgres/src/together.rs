@@ -2,7 +2,8 @@
 //!
 //! A request that comes alone goes at once. Those that come while others are under way wait for
 //! their turn and then go in one statement: one round trip and one commit for all of them, but each is
-//! judged, and answered, on its own. So the busier a process is, the less a request costs.
+//! judged, and answered, on its own. So the busier a process is, the less a request costs. Only when
+//! more wait than one statement takes does a second go beside the first.
 //!
 //! A statement that serves many waits for nobody's lock, so that a thread which is locked for long
 //! holds up nobody else. What is locked is left out, and whoever asked for it does it alone.
@@ -18,9 +19,8 @@ use tokio::sync::oneshot;
 use crate::error::Result;
 use crate::server::Server;
 
-/// How many statements of one kind are under way at most. One more than the server is working on, so
-/// that it need not wait for the next.
-const AT_ONCE: usize = 2;
+/// How many statements of one kind are under way at most.
+const AT_ONCE: usize = 4;
 
 /// How many requests go in one statement at most.
 const TOGETHER: usize = 64;
@@ -106,7 +106,8 @@ impl<R: Request> Line<R> {
     fn join(&self, waiting: Waiting<R>) -> bool {
         let mut state = self.lock();
         state.waiting.push_back(waiting);
-        let is_free = state.under_way < AT_ONCE;
+        let is_free =
+            state.under_way == 0 || (state.under_way < AT_ONCE && state.waiting.len() >= TOGETHER);
         state.under_way += usize::from(is_free);
         is_free
     }

@@ -86,16 +86,68 @@ async fn a_run_is_running_exactly_while_a_worker_has_it() {
 }
 
 #[tokio::test]
-async fn a_run_has_a_known_status_and_a_thread() {
+async fn a_run_has_a_known_status() {
     let (mut connection, _fresh) = connection().await;
     let error = try_run(&mut connection, 1, 1, "lost", None)
         .await
         .unwrap_err();
     assert!(error.contains("violates check constraint"), "{error}");
-    let error = try_run(&mut connection, 1, 2, "pending", None)
+}
+
+/// The tables that say of each row to which thread it belongs.
+async fn tables_of_threads(connection: &mut PgConnection) -> Vec<String> {
+    let tables = "select table_name::text from information_schema.columns
+        where table_schema = current_schema() and column_name = 'thread_id'
+            and table_name <> 'outbox'
+        order by table_name";
+    sqlx::query_scalar(tables)
+        .fetch_all(connection)
         .await
-        .unwrap_err();
-    assert!(error.contains("violates foreign key constraint"), "{error}");
+        .unwrap()
+}
+
+#[tokio::test]
+async fn nothing_outlives_its_thread() {
+    let (mut connection, _fresh) = connection().await;
+    let owned = tables_of_threads(&mut connection).await;
+    assert!(owned.len() >= 7, "{owned:?}");
+    let rows = format!(
+        "insert into threads (
+            id, created_at, updated_at, state_updated_at, metadata, config, status, hinted_at
+        ) values ({2}, now(), now(), now(), '{{\"a\": 1}}', '{{}}', 'idle', now());
+        update threads set metadata = '{{\"a\": 2}}';
+        insert into runs (
+            id, thread_id, assistant_id, graph_id, seq, created_at, updated_at, status, metadata,
+            kwargs, multitask_strategy, policy, not_before
+        ) select id, id, {0}, 'agent', 1, now(), now(), 'success', '{{}}', '{{}}', 'enqueue', '{{}}',
+            now() from threads;
+        insert into thread_values (thread_id, \"values\", interrupts) select id, '{{}}', '{{}}'
+        from threads;
+        insert into settlements (thread_id, slot, epoch, claim, run_id)
+        select id, 1, 1, id, id from threads;
+        insert into checkpoints (
+            thread_id, ns, id, metadata, head_kind, head, versions, created_at
+        ) select id, '', '1', '{{}}', 'json', '', '{{}}', now() from threads;
+        insert into channel_blobs (thread_id, ns, channel, version, kind, data)
+        select id, '', 'messages', '1', 'json', '' from threads;
+        insert into pending_writes (
+            thread_id, ns, checkpoint_id, task_id, position, writer, task_path, channel, kind, data
+        ) select id, '', '1', 'task', 0, id, '', 'messages', 'json', '' from threads;
+        delete from threads where id = {1}",
+        id(0),
+        id(1),
+        id(2)
+    );
+    execute(&mut connection, &rows).await;
+    for table in owned {
+        let left = format!("select distinct thread_id::text from {table}");
+        let left: Vec<String> = sqlx::query_scalar(AssertSqlSafe(left))
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        let other = id(2);
+        assert_eq!(left, [other.trim_matches('\'')], "{table}");
+    }
 }
 
 #[tokio::test]

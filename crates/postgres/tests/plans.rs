@@ -16,7 +16,7 @@ use runloom_core::database::{CancelRequest, Checkpoints, Queue, Runs, Threads, T
 use runloom_core::ids::{ClaimId, ThreadId};
 use runloom_core::run::{CancelAction, MultitaskStrategy};
 use runloom_core::search::CancelSelection;
-use runloom_postgres::Config;
+use runloom_postgres::{Config, Postgres};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection};
 
@@ -37,24 +37,28 @@ const CONTENT: &str = "
     select gen_random_uuid(), t.id, gen_random_uuid(), 'agent', n, now(), now(),
         case when t.status = 'busy' and n = 3 then 'pending' else 'success' end, '{}', '{}',
         'enqueue', '{}', now()
-    from threads t, generate_series(1, 3) n;
-    insert into thread_values (thread_id, \"values\", interrupts) select id, '{}', '{}' from threads;
+    from threads t, generate_series(1, 3) n where t.created_at = now();
+    insert into thread_values (thread_id, \"values\", interrupts) select id, '{}', '{}' from threads
+    where created_at = now();
     insert into settlements (thread_id, slot, epoch, claim, run_id)
-    select id, n, n, gen_random_uuid(), gen_random_uuid() from threads, generate_series(1, 3) n;
+    select id, n, n, gen_random_uuid(), gen_random_uuid() from threads, generate_series(1, 3) n
+    where created_at = now();
     insert into checkpoints (
         thread_id, ns, id, metadata, head_kind, head, versions, created_at
     )
-    select id, '', n::text, '{}', 'json', '', '{}', now() from threads, generate_series(1, 3) n;
+    select id, '', n::text, '{}', 'json', '', '{}', now() from threads, generate_series(1, 3) n
+    where created_at = now();
     insert into channel_blobs (thread_id, ns, channel, version, kind, data)
-    select id, '', 'messages', n::text, 'json', '' from threads, generate_series(1, 3) n;
+    select id, '', 'messages', n::text, 'json', '' from threads, generate_series(1, 3) n
+    where created_at = now();
     insert into pending_writes (
         thread_id, ns, checkpoint_id, task_id, position, writer, task_path, channel, kind, data
     )
     select id, '', n::text, 'task', 0, id, '', 'messages', 'json', ''
-    from threads, generate_series(1, 3) n;
+    from threads, generate_series(1, 3) n
+    where created_at = now();
     insert into items (namespace, key, value, created_at, updated_at)
-    select 'notes', n::text::bytea, '{}', now(), now() from generate_series(1, 8000) n;
-    analyze";
+    select 'notes', n::text::bytea, '{}', now(), now() from generate_series(1, 8000) n";
 
 /// The tables that grow with use.
 const GROWING: [&str; 8] = [
@@ -113,6 +117,7 @@ async fn statements_go_by_their_indexes() {
     let fresh = Fresh::new().await;
     let mut connection = fresh.connection().await;
     execute(&mut connection, CONTENT).await;
+    execute(&mut connection, "analyze").await;
     let plans = plans(&mut connection).await;
     let cases = [
         (
@@ -151,16 +156,78 @@ async fn statements_go_by_their_indexes() {
     }
 }
 
-/// How often each table was read from end to end.
-async fn scans(connection: &mut PgConnection) -> BTreeMap<String, i64> {
-    let rows: Vec<(String, i64)> = sqlx::query_as(
-        "select relname::text, coalesce(seq_scan, 0) from pg_stat_user_tables where relname = any($1)",
+/// How much was read of a table: how often from end to end, and how many rows.
+#[derive(Debug, Default, Clone, Copy)]
+struct Reads {
+    scans: i64,
+    rows: i64,
+}
+
+async fn reads(connection: &mut PgConnection) -> BTreeMap<String, Reads> {
+    execute(connection, "select pg_stat_force_next_flush()").await;
+    execute(connection, "select pg_stat_clear_snapshot()").await;
+    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+        "select relname::text, coalesce(seq_scan, 0),
+            coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)
+        from pg_stat_user_tables where relname = any($1)",
     )
     .bind(GROWING.map(str::to_owned).to_vec())
     .fetch_all(connection)
     .await
     .unwrap();
-    rows.into_iter().collect()
+    let reads = |(table, scans, rows)| (table, Reads { scans, rows });
+    rows.into_iter().map(reads).collect()
+}
+
+/// All that happens to runs, often enough for plans that are made for any parameters.
+async fn run_often(db: &Postgres) {
+    let worker = a_worker(db).await;
+    for number in 0..8 {
+        let thread = ThreadId::new();
+        accepted(db, a_run(thread, MultitaskStrategy::Enqueue)).await;
+        let last = accepted(db, a_run(thread, MultitaskStrategy::Enqueue)).await;
+        let attempt = claimed(db, thread, worker).await;
+        let new = vec![a_checkpoint(thread, number)];
+        db.put_checkpoints(thread, guard(&attempt), new, Vec::new())
+            .await
+            .unwrap();
+        db.renew(worker, Duration::from_mins(1)).await.unwrap();
+        let claim = Some(ClaimId::new());
+        db.settle(&attempt.lease, settled_as(Transit::Succeed), claim)
+            .await
+            .unwrap();
+        let request = CancelRequest {
+            selection: CancelSelection::Runs(thread, vec![last.id]),
+            action: CancelAction::Rollback,
+            reason: "asked by a test".to_owned(),
+        };
+        db.cancel_runs(request).await.unwrap();
+        accepted(db, a_run(thread, MultitaskStrategy::Interrupt)).await;
+        db.waiting(Duration::from_mins(1), 10).await.unwrap();
+        db.prune_temporary(Duration::from_mins(1), 10)
+            .await
+            .unwrap();
+        db.checkpoint(thread, "", None).await.unwrap();
+        db.thread(thread).await.unwrap();
+    }
+    db.retire(worker).await.unwrap();
+    assert_eq!(db.sweep(100).await.unwrap().reaped, 8);
+}
+
+/// Ends the connections of `db`: then they have told what they have counted.
+async fn close(db: Postgres, connection: &mut PgConnection) {
+    db.close().await;
+    let backends = "select count(*) from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid()
+            and backend_type = 'client backend'";
+    while sqlx::query_scalar::<_, i64>(backends)
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap()
+        > 0
+    {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]
@@ -168,61 +235,44 @@ async fn no_operation_of_the_queue_reads_a_table_from_end_to_end() {
     let fresh = Fresh::new().await;
     let mut connection = fresh.connection().await;
     execute(&mut connection, CONTENT).await;
-    execute(&mut connection, "select pg_stat_force_next_flush()").await;
-    execute(&mut connection, "select pg_stat_clear_snapshot()").await;
-    let before = scans(&mut connection).await;
+    execute(&mut connection, "analyze").await;
+    let before = reads(&mut connection).await;
     for one_trip in [true, false] {
         let db = fresh.open(Config {
             one_trip,
             connections: 1,
             ..Config::default()
         });
-        let worker = a_worker(&db).await;
-        // Often enough for plans that are made for any parameters.
-        for number in 0..8 {
-            let thread = ThreadId::new();
-            accepted(&db, a_run(thread, MultitaskStrategy::Enqueue)).await;
-            let last = accepted(&db, a_run(thread, MultitaskStrategy::Enqueue)).await;
-            let attempt = claimed(&db, thread, worker).await;
-            let new = vec![a_checkpoint(thread, number)];
-            db.put_checkpoints(thread, guard(&attempt), new, Vec::new())
-                .await
-                .unwrap();
-            db.renew(worker, Duration::from_mins(1)).await.unwrap();
-            let claim = Some(ClaimId::new());
-            db.settle(&attempt.lease, settled_as(Transit::Succeed), claim)
-                .await
-                .unwrap();
-            let request = CancelRequest {
-                selection: CancelSelection::Runs(thread, vec![last.id]),
-                action: CancelAction::Rollback,
-                reason: "asked by a test".to_owned(),
-            };
-            db.cancel_runs(request).await.unwrap();
-            accepted(&db, a_run(thread, MultitaskStrategy::Interrupt)).await;
-            db.waiting(Duration::from_mins(1), 10).await.unwrap();
-            db.prune_temporary(Duration::from_mins(1), 10)
-                .await
-                .unwrap();
-            db.checkpoint(thread, "", None).await.unwrap();
-            db.thread(thread).await.unwrap();
-        }
-        db.retire(worker).await.unwrap();
-        assert_eq!(db.sweep(100).await.unwrap().reaped, 8);
-        // A connection that ends tells what it has counted.
-        db.close().await;
+        run_often(&db).await;
+        close(db, &mut connection).await;
     }
-    let backends = "select count(*) from pg_stat_activity
-        where datname = current_database() and pid <> pg_backend_pid()
-            and backend_type = 'client backend'";
-    while sqlx::query_scalar::<_, i64>(backends)
-        .fetch_one(&mut connection)
-        .await
-        .unwrap()
-        > 0
-    {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    for (table, after) in reads(&mut connection).await {
+        let before = before[&table];
+        assert_eq!(after.scans, before.scans, "{table}");
+        assert!(
+            after.rows - before.rows < 4000,
+            "{table}: {before:?} {after:?}"
+        );
     }
-    execute(&mut connection, "select pg_stat_clear_snapshot()").await;
-    assert_eq!(scans(&mut connection).await, before);
+}
+
+/// A connection keeps to the plans that it made when there was next to nothing.
+#[tokio::test]
+async fn what_begins_on_empty_tables_reads_no_more_when_they_are_full() {
+    let fresh = Fresh::new().await;
+    let mut connection = fresh.connection().await;
+    let db = fresh.open(Config {
+        connections: 1,
+        ..Config::default()
+    });
+    run_often(&db).await;
+    execute(&mut connection, CONTENT).await;
+    let before = reads(&mut connection).await;
+    run_often(&db).await;
+    close(db, &mut connection).await;
+    for (table, after) in reads(&mut connection).await {
+        let before = before.get(&table).copied().unwrap_or_default();
+        let read = after.rows - before.rows;
+        assert!(read < 4000, "{table}: {before:?} {after:?}");
+    }
 }

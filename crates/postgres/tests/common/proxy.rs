@@ -61,6 +61,9 @@ async fn accept(listener: TcpListener, server: String, state: Arc<State>) {
     let mut tasks = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         let upstream = TcpStream::connect(&server).await.unwrap();
+        // As its ends do: it shall not make anybody wait.
+        client.set_nodelay(true).unwrap();
+        upstream.set_nodelay(true).unwrap();
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = upstream.into_split();
         tasks.spawn(requests(from_client, to_server, state.clone()));
