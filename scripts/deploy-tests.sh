@@ -31,6 +31,8 @@ if [[ ! -f $folder/.pins || $(<"$folder/.pins") != "$want" ]]; then
     echo "$want" >"$folder/.pins"
 fi
 export RUNLOOM_TEST_NODE_FOLDER=$PWD/$folder
+# For the example in Python.
+scripts/venv.sh
 
 run=("$folder/venv/bin/python" -m pytest --rootdir "$here" -p no:cacheprovider -c "$here/pytest.ini"
     --quiet "$@" "$here")

@@ -173,7 +173,8 @@ def test_the_helm_test_passes_and_fails(binary, database):
     with running(binary, "gateway", database) as (about, port, process):
         started(about, port, process)
         call = {"args": asks["command"], "env": CLEAN | {"HOST": "127.0.0.1", "PORT": str(port)}, "timeout": 20}
-        assert subprocess.run(**call, capture_output=True, text=True).stdout == "the gateway answers 200\n"
+        told = subprocess.run(**call, capture_output=True, text=True)
+        assert (told.stdout, told.returncode) == ("the gateway answers 200\n", 0)
     assert subprocess.run(**call, capture_output=True).returncode != 0
     told = next(values for args, _, values in settings(rendered()) if args == ["doctor"])
     given = CLEAN | told | {"RUNLOOM_DATABASE_URL": database, "RUNLOOM_NATS_URL": NATS, "RUNLOOM_NATS_MAX_BYTES": "8"}
@@ -226,18 +227,23 @@ def test_the_password_may_be_beside_the_url_and_have_any_characters(binary, data
             each.wait()
 
 
-# As in a container of the image: another user, a root that is only read, a /tmp of its own.
+# As in a container of the image: another user, a root that is only read, a /tmp of its own. It may read
+# everything, for an interpreter may lie in another user's home here; it may write as that user only.
 BOX = ["unshare", "--mount", "--propagation", "private", "bash", "-ec",
        'mount -t tmpfs tmpfs /tmp; mount -o remount,ro,bind /; '
-       'exec setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs --bounding-set=-all "$@"', "box"]  # fmt: skip
+       'exec setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs --inh-caps=-all,+dac_read_search '
+       '--ambient-caps=-all,+dac_read_search --bounding-set=-all,+dac_read_search "$@"', "box"]  # fmt: skip
 
 
 def boxed(*command, **how):
     return subprocess.run([*BOX, *command], capture_output=True, text=True, timeout=60, **how)
 
 
-@pytest.mark.skipif(boxed("true").returncode != 0, reason="this user may not make mount namespaces")
-def test_both_roles_run_with_nothing_to_write_to_but_tmp(binary, database, tmp_path):
+needs_a_box = pytest.mark.skipif(boxed("true").returncode != 0, reason="this user may not make mount namespaces")
+
+
+@needs_a_box
+def test_both_roles_run_with_nothing_to_write_to_but_tmp(binary, database):
     assert boxed("touch", "/here").returncode != 0 and boxed("touch", "/tmp/here").returncode == 0
     for role in ROLES:
         with running(binary, role, database, before=BOX) as (pod, port, process):
@@ -245,3 +251,16 @@ def test_both_roles_run_with_nothing_to_write_to_but_tmp(binary, database, tmp_p
             uid = re.search(r"Uid:\s+(\d+)", open(f"/proc/{process.pid}/status").read())[1]
             assert uid == "10001"
             assert json.loads(probe(pod, "readinessProbe", port)[1])["ok"] is True
+
+
+@needs_a_box
+def test_so_do_graphs_in_python(binary, database):
+    project = {"RUNLOOM_CONFIG": str(ROOT / "examples/python-agents/langgraph.json")}
+    project |= {"RUNLOOM_PYTHON": str(ROOT / ".venv"), "HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
+    with running(binary, "gateway", database, before=BOX, **project) as (pod, port, process):
+        started(pod, port, process)
+        with running(binary, "worker", database, before=BOX, **project) as (other, theirs, worker):
+            started(other, theirs, worker)
+            run = {"assistant_id": "assistant", "input": {"messages": [{"role": "user", "content": "Hello"}]}}
+            values = json.loads(ask(f"http://127.0.0.1:{port}/runs/wait", run, timeout=60)[1])
+            assert values["messages"][-1]["type"] == "ai" and values["messages"][-1]["content"]
