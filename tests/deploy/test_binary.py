@@ -199,6 +199,12 @@ def test_the_backlog_is_counted(binary, database):
         ask(f"{here}/threads/{threads[2]}/runs", run | {"after_seconds": 3600})
     # Two on one thread need one slot.
     assert sql(query, database) == "2"
+    # As the user whom docs/kubernetes.md makes for this.
+    page = (ROOT / "docs/kubernetes.md").read_text()
+    name = f"keda_{os.getpid()}"
+    for line in re.search(r"```sql\n(.*?)```", page, re.DOTALL)[1].strip().splitlines():
+        sql(line.replace("keda", name), database)
+    assert sql(query, re.sub(r"//[^@/]*@", f"//{name}@", database)) == "2"
 
 
 def test_the_password_may_be_beside_the_url_and_have_any_characters(binary, database):
