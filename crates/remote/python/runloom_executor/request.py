@@ -30,6 +30,7 @@ class RunRequest:
             self.stream_modes: list[str] = body.get("stream_modes") or []
             self.subgraphs: bool = bool(body.get("subgraphs"))
             self.durability: str = body.get("durability") or "async"
+            self.latest: list[Any] | None = body.get("latest")
             self.context: Any = _json(body, "context")
             self.config = self._config(_json(body, "config") or {}, _json(body, "metadata") or {})
             self.input = command_of(_json(body, "command")) if body.get("command") else _json(body, "input")

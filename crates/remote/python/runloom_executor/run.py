@@ -85,7 +85,8 @@ class Run:
         self._control = RunControl() if HAS_DRAIN else None
         self.on_fenced: Callable[[], None] = lambda: None
         self._line = Line(data, owner.call, self._fenced)
-        self._saver = HostSaver(self._line, request.thread_id, resume=not request.has_input)
+        resume = not request.has_input
+        self._saver = HostSaver(self._line, request.thread_id, resume=resume, latest=request.latest)
         self._store = HostStore(self._line) if store else None
         self._graph: Pregel | None = None
         self._head: dict[str, Any] | None = None

@@ -50,14 +50,18 @@ class HostSaver(BaseCheckpointSaver[str]):
         thread_id: str,
         *,
         resume: bool = False,
+        latest: list[Any] | None = None,
         serde: SerializerProtocol | None = None,
     ) -> None:
-        """`resume` leaves residue out: for runs without an input. `serde` is the serializer of the
-        checkpointer that the graph was compiled with, if it has one of its own."""
+        """`resume` leaves residue out: for runs without an input. `latest` is the record of the newest checkpoint
+        at the root, or empty, where it is known. `serde` is the serializer of the checkpointer that the graph was
+        compiled with, if it has one of its own."""
         super().__init__(serde=serde)
         self.line = line
         self.thread_id = str(thread_id)
         self._resume = resume
+        # Good for one reading, and only before anything is written.
+        self._latest = latest
         # (namespace, checkpoint) whose residue was left out, and so is no part of its children.
         self._left_out: set[tuple[str, str]] = set()
 
@@ -125,6 +129,7 @@ class HostSaver(BaseCheckpointSaver[str]):
         self, config: RunnableConfig, checkpoint: Any, metadata: Any, new_versions: Mapping[str, Any]
     ) -> RunnableConfig:
         ns, parent = self._place(config)
+        self._latest = None
         head = {name: value for name, value in checkpoint.items() if name != "channel_values"}
         if (ns, parent) in self._left_out:
             head[_WITHOUT_RESIDUE] = True
@@ -158,6 +163,7 @@ class HostSaver(BaseCheckpointSaver[str]):
         task_path: str = "",
     ) -> None:
         ns, checkpoint_id = self._place(config)
+        self._latest = None
         if any(channel == ERROR and isinstance(value, _CANCELS) for channel, value in writes):
             # Cancelled after it wrote, but before it chose what comes next. LangGraph takes a task with output
             # for finished, so a resume would never choose: without the output the task is executed again.
@@ -232,6 +238,9 @@ class HostSaver(BaseCheckpointSaver[str]):
     # Records are checkpoints as they travel.
 
     async def _record(self, ns: str, checkpoint_id: str | None) -> Any:
+        if not ns and checkpoint_id is None and self._latest is not None:
+            latest, self._latest = self._latest, None
+            return latest[0] if latest else None
         return await self.line.ask("get_checkpoint", {"ns": ns, "id": checkpoint_id})
 
     async def _parent(self, child: Any, ahead: dict[str, Any], walked: int) -> Any:

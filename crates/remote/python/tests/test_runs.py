@@ -57,6 +57,18 @@ async def test_a_run_that_waits_for_a_human_is_paused_and_goes_on_with_the_answe
     assert end["head"]["values"] == {"done": ["one", "yes", "two"]}
 
 
+async def test_a_run_begins_at_the_checkpoint_that_came_with_it(worker: Worker) -> None:
+    first = worker.run("two_steps", {"done": ["first"]}, latest=[])
+    await first.end()
+    latest = worker.shelf.answer(first.thread_id, None, "get_checkpoint", {"ns": ""})
+    second = worker.run("two_steps", {"done": ["second"]}, thread_id=first.thread_id, latest=[latest])
+    done = (await second.end())["head"]["values"]["done"]
+    assert done == ["first", "one", "two", "second", "one", "two"]
+    calls = (first.call, second.call)
+    asked = {method for method, body in worker.asked if body["call"] in calls}
+    assert asked == {"put_checkpoint", "put_writes"}
+
+
 async def test_events_of_langchain_can_be_asked_for(worker: Worker) -> None:
     attempt = worker.run("two_steps", {"done": ["input"]}, stream_modes=["events", "values"])
     end = await attempt.end()

@@ -123,6 +123,27 @@ async def test_other_threads_are_out_of_reach(host: Host) -> None:
     assert host.asked == []
 
 
+async def test_what_is_known_of_the_thread_counts_once_and_until_something_is_written(host: Host) -> None:
+    def saver_knowing(latest: list[Any]) -> HostSaver:
+        return HostSaver(saver_of(host).line, THREAD, latest=latest)
+
+    saver = saver_knowing([])
+    assert await saver.aget_tuple(AT_ROOT) is None
+    assert host.asked == []
+    config = await put(saver)
+    latest = host.shelf.answer(THREAD, None, "get_checkpoint", {"ns": ""})
+    saver = saver_knowing([latest])
+    below = await saver.aget_tuple({"configurable": {"checkpoint_ns": "below:1"}})
+    found = await saver.aget_tuple(AT_ROOT)
+    assert below is None and found is not None and found.config == config
+    assert [method for method, _ in host.asked] == ["put_checkpoint", "get_checkpoint"]
+    await saver.aput_writes(config, [("log", 1)], "task")
+    for stale in (saver, saver_knowing([])):
+        await stale.aput_writes(config, [("log", 2)], "other")
+        found = await stale.aget_tuple(AT_ROOT)
+        assert found is not None and len(found.pending_writes or []) == 2
+
+
 async def test_maintenance_is_not_for_runs(host: Host) -> None:
     host.shelf.answer = lambda *_: (_ for _ in ()).throw(Unsupported("prune"))  # type: ignore[method-assign]
     with pytest.raises(Unsupported):

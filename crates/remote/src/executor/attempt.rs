@@ -37,7 +37,7 @@ pub(super) async fn execute(
     let begun = tokio::select! {
         biased;
         ended = asked_to_stop(attempt.stop.clone()) => Err(ended),
-        begun = begin(executor, &attempt, &desk) => begun,
+        begun = begin(executor, &attempt, &*host, &desk) => begun,
     };
     let (place, call) = match begun {
         Ok(begun) => begun,
@@ -63,15 +63,17 @@ pub(super) async fn execute(
 async fn begin(
     executor: &RemoteExecutor,
     attempt: &Attempt,
+    host: &dyn Host,
     desk: &Arc<Desk>,
 ) -> Result<(Place, Call), Ended> {
-    let request = request::of(attempt, CREDIT);
+    let mut request = request::of(attempt, CREDIT);
     loop {
         let place = executor.pool.place().await;
         let place = place.map_err(|_closed| Ended::Evicted)?;
         if let Some(error) = broken(&place, attempt) {
             return Err(Ended::Failed(error));
         }
+        request.latest = request::latest(attempt, host).await;
         match place.open("run", &request, Some(desk.clone())) {
             Ok(call) => return Ok((place, call)),
             // The process ended just now; another one takes over.

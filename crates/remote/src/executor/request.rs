@@ -1,10 +1,15 @@
 //! An attempt as it is asked for.
 
-use runloom_core::executor::{Attempt, Work};
+use runloom_core::checkpoint::CheckpointTuple;
+use runloom_core::executor::{Attempt, CheckpointReader, Work};
 use runloom_core::run::NodeSelection;
 
-use super::convert::{document, json_bytes};
-use crate::protocol::{Nodes, RunRequest, WorkKind};
+use super::convert::{self, document, json_bytes};
+use crate::protocol::{Nodes, RunRequest, TupleBody, WorkKind};
+
+/// The most bytes of a checkpoint that travel with a request. What is larger comes on the data socket, where it
+/// delays nothing that the worker has to say.
+const LARGEST_LATEST: usize = 256 * 1024;
 
 /// The request for `attempt`, which may send `credit` bytes of events at first.
 pub(super) fn of(attempt: &Attempt, credit: u64) -> RunRequest {
@@ -31,7 +36,32 @@ pub(super) fn of(attempt: &Attempt, credit: u64) -> RunRequest {
         interrupt_before: kwargs.interrupt_before.as_ref().map(nodes),
         interrupt_after: kwargs.interrupt_after.as_ref().map(nodes),
         credit,
+        latest: None,
     }
+}
+
+/// Where the attempt begins, so that it need not ask: the newest checkpoint of its thread, which nobody but the
+/// attempt changes from now on.
+pub(super) async fn latest(
+    attempt: &Attempt,
+    reader: &dyn CheckpointReader,
+) -> Option<Vec<TupleBody>> {
+    let named = attempt.kwargs.configurable();
+    if named.is_some_and(|named| named.contains_key("checkpoint_id")) {
+        return None;
+    }
+    // If that fails, it fails once more when the executor asks, and there it is known what that means.
+    let latest = reader.checkpoint("", None).await.ok()?;
+    let is_small = latest
+        .as_ref()
+        .is_none_or(|latest| size(latest) <= LARGEST_LATEST);
+    is_small.then(|| latest.map(convert::tuple).into_iter().collect())
+}
+
+fn size(tuple: &CheckpointTuple) -> usize {
+    let channels = tuple.channels.iter().map(|(_, blob)| blob.data.len());
+    let writes = tuple.writes.iter().map(|write| write.blob.data.len());
+    tuple.checkpoint.head.data.len() + channels.sum::<usize>() + writes.sum::<usize>()
 }
 
 fn nodes(selection: &NodeSelection) -> Nodes {
