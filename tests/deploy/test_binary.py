@@ -9,13 +9,16 @@ import subprocess
 import time
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from charts import ROLES, ROOT, container, env, pick, render, rendered, settings
 from test_images import SERVICES
 from value_sets import SETS
 
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("RUNLOOM_", "PG", "OPENAI_"))}
+CLEAN = {
+    name: value for name, value in os.environ.items() if not name.startswith(("RUNLOOM_", "PG", "OPENAI_"))
+}
 
 
 def options(binary, command):
@@ -51,12 +54,18 @@ def test_every_value_is_one_that_the_option_takes(binary, name):
 
 
 def test_a_value_that_is_not_taken_is_seen(binary):
-    given = CLEAN | {"RUNLOOM_DATABASE_URL": "nonsense", "RUNLOOM_NATS_URL": "nats://n", "RUNLOOM_SLOTS": "many"}
+    given = CLEAN | {
+        "RUNLOOM_DATABASE_URL": "nonsense",
+        "RUNLOOM_NATS_URL": "nats://n",
+        "RUNLOOM_SLOTS": "many",
+    }
     ran = subprocess.run([binary, "worker"], env=given, capture_output=True, text=True, timeout=60)
     assert ran.returncode == 2 and "--slots" in ran.stderr
 
 
-@pytest.mark.parametrize("listen, monitor", [("0.0.0.0", "0.0.0.0:9100"), ("::", "[::]:9100"), ("::1", "[::1]:9100")])
+@pytest.mark.parametrize(
+    "listen, monitor", [("0.0.0.0", "0.0.0.0:9100"), ("::", "[::]:9100"), ("::1", "[::1]:9100")]
+)
 def test_addresses_are_written_as_the_binary_reads_them(listen, monitor):
     objects = rendered({"listen": listen})
     assert env(container(objects, "worker"))["RUNLOOM_MONITOR"] == monitor
@@ -79,7 +88,9 @@ NATS = os.environ.get("RUNLOOM_TEST_NATS_URL", "")
 def sql(text, url=DATABASE):
     psql = os.path.join(os.environ["RUNLOOM_TEST_POSTGRES_BIN"], "psql")
     call = [psql, url, "--no-psqlrc", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]
-    return subprocess.run([*call, "--command", text], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        [*call, "--command", text], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +100,9 @@ def database(binary):
     sql(f"create database {name}")
     url = re.sub(r"/[^/?]*(\?|$)", rf"/{name}\1", DATABASE)
     told = next(values for args, _, values in settings(render(SETS["least"])) if args == ["migrate"])
-    subprocess.run([binary, "migrate"], env=CLEAN | told | {"RUNLOOM_DATABASE_URL": url}, check=True, timeout=120)
+    subprocess.run(
+        [binary, "migrate"], env=CLEAN | told | {"RUNLOOM_DATABASE_URL": url}, check=True, timeout=120
+    )
     return url
 
 
@@ -112,7 +125,11 @@ def running(binary, role, database, before=(), **more):
     objects = rendered({role: {"port": free_port()}})
     ours = container(objects, role)
     given = CLEAN | env(ours) | {"RUNLOOM_DATABASE_URL": database, "RUNLOOM_NATS_URL": NATS}
-    given |= {"RUNLOOM_NATS_PREFIX": f"deploy-{os.getpid()}", "RUNLOOM_HOST": "127.0.0.1", "RUNLOOM_NATS_MAX_BYTES": "8"}
+    given |= {
+        "RUNLOOM_NATS_PREFIX": f"deploy-{os.getpid()}",
+        "RUNLOOM_HOST": "127.0.0.1",
+        "RUNLOOM_NATS_MAX_BYTES": "8",
+    }
     port = ours["ports"][0]["containerPort"]
     if role == "worker":
         given["RUNLOOM_MONITOR"] = f"127.0.0.1:{port}"
@@ -154,7 +171,9 @@ def healthcheck(service, port):
     return said, subprocess.run(command, capture_output=True, timeout=20).returncode
 
 
-@pytest.mark.parametrize("role, service, usual", [("gateway", "gateway-1", "8123"), ("worker", "worker", "9100")])
+@pytest.mark.parametrize(
+    "role, service, usual", [("gateway", "gateway-1", "8123"), ("worker", "worker", "9100")]
+)
 def test_probes_and_numbers_are_there(binary, database, role, service, usual):
     with running(binary, role, database) as (pod, port, process):
         assert started(pod, port, process)[0] == 200
@@ -164,7 +183,9 @@ def test_probes_and_numbers_are_there(binary, database, role, service, usual):
         assert healthcheck(service, port) == (usual, 0)
     # Nobody is there any more.
     assert healthcheck(service, port)[1] != 0
-    assert {"gateway": "8123", "worker": "9100"}[role] == str(container(rendered(), role)["ports"][0]["containerPort"])
+    assert {"gateway": "8123", "worker": "9100"}[role] == str(
+        container(rendered(), role)["ports"][0]["containerPort"]
+    )
 
 
 def test_the_helm_test_passes_and_fails(binary, database):
@@ -172,12 +193,20 @@ def test_the_helm_test_passes_and_fails(binary, database):
     asks = next(each for each in pod["containers"] if each["name"] == "gateway")
     with running(binary, "gateway", database) as (about, port, process):
         started(about, port, process)
-        call = {"args": asks["command"], "env": CLEAN | {"HOST": "127.0.0.1", "PORT": str(port)}, "timeout": 20}
+        call = {
+            "args": asks["command"],
+            "env": CLEAN | {"HOST": "127.0.0.1", "PORT": str(port)},
+            "timeout": 20,
+        }
         told = subprocess.run(**call, capture_output=True, text=True)
         assert (told.stdout, told.returncode) == ("the gateway answers 200\n", 0)
     assert subprocess.run(**call, capture_output=True).returncode != 0
     told = next(values for args, _, values in settings(rendered()) if args == ["doctor"])
-    given = CLEAN | told | {"RUNLOOM_DATABASE_URL": database, "RUNLOOM_NATS_URL": NATS, "RUNLOOM_NATS_MAX_BYTES": "8"}
+    given = (
+        CLEAN
+        | told
+        | {"RUNLOOM_DATABASE_URL": database, "RUNLOOM_NATS_URL": NATS, "RUNLOOM_NATS_MAX_BYTES": "8"}
+    )
     given["RUNLOOM_NATS_PREFIX"] = f"deploy-{os.getpid()}"
     assert subprocess.run([binary, "doctor"], env=given, capture_output=True, timeout=60).returncode == 0
     given["RUNLOOM_DATABASE_URL"] = DATABASE  # it has no schema
@@ -218,7 +247,9 @@ def test_the_password_may_be_beside_the_url_and_have_any_characters(binary, data
     sql("select pg_reload_conf()")
     url = re.sub(r"//[^@/]*@", f"//{name}@", database)
     told = container(rendered({"database": {"password": {"secretName": "s"}}}), "gateway")["env"]
-    variable = next(each["name"] for each in told if each.get("valueFrom", {}).get("secretKeyRef", {}).get("name") == "s")
+    variable = next(
+        each["name"] for each in told if each.get("valueFrom", {}).get("secretKeyRef", {}).get("name") == "s"
+    )
     given = CLEAN | {"RUNLOOM_DATABASE_URL": url, "RUNLOOM_LOG": "warn"}
     right, wrong = (
         subprocess.Popen([binary, "migrate"], env=given | {variable: each}, stderr=subprocess.PIPE, text=True)
@@ -233,40 +264,59 @@ def test_the_password_may_be_beside_the_url_and_have_any_characters(binary, data
             each.wait()
 
 
-# As in a container of the image: another user, a root that is only read, a /tmp of its own. It may read
-# everything, for an interpreter may lie in another user's home here; it may write as that user only.
-BOX = ["unshare", "--mount", "--propagation", "private", "bash", "-ec",
-       'mount -t tmpfs tmpfs /tmp; mount -o remount,ro,bind /; '
-       'exec setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs --inh-caps=-all,+dac_read_search '
-       '--ambient-caps=-all,+dac_read_search --bounding-set=-all,+dac_read_search "$@"', "box"]  # fmt: skip
+def box(folder):
+    """As in a container of the image: another user, files that are only read, and one folder to write to.
+
+    There it is `/tmp`; here all of this may lie in `/tmp`, so it is another. The user may read everything, for
+    an interpreter may lie in somebody's home here.
+    """
+    steps = """
+        mount -t tmpfs tmpfs "$0"
+        mount -o remount,ro,bind /
+        ! mountpoint --quiet /tmp || mount -o remount,ro,bind /tmp
+        exec setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs \\
+            --inh-caps=-all,+dac_read_search --ambient-caps=-all,+dac_read_search \\
+            --bounding-set=-all,+dac_read_search "$@"
+    """
+    alone = ["unshare", "--mount", "--propagation", "private", "bash", "-ec", steps]
+    return ["env", f"TMPDIR={folder}", f"HOME={folder}", *alone, str(folder)]
 
 
-def boxed(*command, **how):
-    return subprocess.run([*BOX, *command], capture_output=True, text=True, timeout=60, **how)
+def boxed(folder, *command):
+    return subprocess.run([*box(folder), *command], capture_output=True, text=True, timeout=60).returncode
 
 
-needs_a_box = pytest.mark.skipif(boxed("true").returncode != 0, reason="this user may not make mount namespaces")
+@pytest.fixture
+def folder(tmp_path):
+    """What may be written to in a box."""
+    if boxed(tmp_path, "true") != 0:
+        pytest.skip("this user may not make mount namespaces")
+    return tmp_path
 
 
-@needs_a_box
-def test_both_roles_run_with_nothing_to_write_to_but_tmp(binary, database):
-    assert boxed("touch", "/here").returncode != 0 and boxed("touch", "/tmp/here").returncode == 0
+def test_a_box_is_closed(folder):
+    assert boxed(folder, "touch", f"{folder}/here") == 0
+    for elsewhere in ("/here", "/tmp/here", "/var/tmp/here", str(ROOT / "here")):
+        assert boxed(folder, "touch", elsewhere) != 0, elsewhere
+
+
+def test_both_roles_run_with_one_folder_to_write_to(binary, database, folder):
     for role in ROLES:
-        with running(binary, role, database, before=BOX) as (pod, port, process):
+        with running(binary, role, database, before=box(folder)) as (pod, port, process):
             assert started(pod, port, process)[0] == 200
-            uid = re.search(r"Uid:\s+(\d+)", open(f"/proc/{process.pid}/status").read())[1]
+            uid = re.search(r"Uid:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())[1]
             assert uid == "10001"
             assert json.loads(probe(pod, "readinessProbe", port)[1])["ok"] is True
 
 
-@needs_a_box
-def test_so_do_graphs_in_python(binary, database):
+def test_so_do_graphs_in_python(binary, database, folder):
     project = {"RUNLOOM_CONFIG": str(ROOT / "examples/python-agents/langgraph.json")}
-    project |= {"RUNLOOM_PYTHON": str(ROOT / ".venv"), "HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
-    with running(binary, "gateway", database, before=BOX, **project) as (pod, port, process):
+    project |= {"RUNLOOM_PYTHON": str(ROOT / ".venv"), "PYTHONDONTWRITEBYTECODE": "1"}
+    with running(binary, "gateway", database, before=box(folder), **project) as (pod, port, process):
         started(pod, port, process)
-        with running(binary, "worker", database, before=BOX, **project) as (other, theirs, worker):
+        with running(binary, "worker", database, before=box(folder), **project) as (other, theirs, worker):
             started(other, theirs, worker)
-            run = {"assistant_id": "assistant", "input": {"messages": [{"role": "user", "content": "Hello"}]}}
+            message = {"role": "user", "content": "Hello"}
+            run = {"assistant_id": "assistant", "input": {"messages": [message]}}
             values = json.loads(ask(f"http://127.0.0.1:{port}/runs/wait", run, timeout=60)[1])
             assert values["messages"][-1]["type"] == "ai" and values["messages"][-1]["content"]

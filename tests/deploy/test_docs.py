@@ -48,7 +48,11 @@ def test_the_sums_are_those_of_the_chart():
     text = PAGES["kubernetes.md"].read_text()
     row = next(line for line in text.splitlines() if line.startswith("| `terminationGracePeriodSeconds`"))
     objects = render({"database": {"existingSecret": "db"}, "nats": {"urls": ["nats://nats:4222"]}})
-    found = {each["metadata"]["name"]: each["spec"]["template"]["spec"] for each in objects if each["kind"] == "Deployment"}
+    found = {
+        each["metadata"]["name"]: each["spec"]["template"]["spec"]
+        for each in objects
+        if each["kind"] == "Deployment"
+    }
     said = [int(number) for number in re.findall(r"the sum, (\d+)", row)]
     assert said == [spec["terminationGracePeriodSeconds"] for _, spec in sorted(found.items())]
 

@@ -52,7 +52,9 @@ def test_the_images_are_what_their_users_rely_on():
         assert said["USER"] == "10001:10001"
         assert json.loads(said["ENTRYPOINT"])[-1] == "runloom"
         assert said["WORKDIR"] == "/app" and said["EXPOSE"] == "8123 9100"
-        assert "RUNLOOM_HOST=0.0.0.0 RUNLOOM_MONITOR=0.0.0.0:9100" in [text for word, text in STAGES[name][1] if word == "ENV"]
+        assert "RUNLOOM_HOST=0.0.0.0 RUNLOOM_MONITOR=0.0.0.0:9100" in [
+            text for word, text in STAGES[name][1] if word == "ENV"
+        ]
     assert "VIRTUAL_ENV=/opt/venv" in [text for word, text in STAGES["runloom-python"][1] if word == "ENV"][0]
 
 
@@ -62,7 +64,9 @@ def test_the_images_are_built_with_what_the_workspace_asks_for():
     given = re.search(r"ARG RUST=(\d+)\.(\d+)", DOCKERFILE.read_text()).groups()
     assert tuple(map(int, given)) >= tuple(map(int, least))
     # What is built on one Debian does not start on an older one.
-    bases = {STAGES[name][0].split("-")[-1] for name in ("build", "runloom-python")} | {STAGES["base"][0][7:-5]}
+    bases = {STAGES[name][0].split("-")[-1] for name in ("build", "runloom-python")} | {
+        STAGES["base"][0][7:-5]
+    }
     assert bases == {"${DEBIAN}"}
 
 
@@ -98,7 +102,9 @@ def test_the_build_gets_all_that_cargo_reads(tmp_path):
     for crate in (ROOT / "crates").iterdir():
         inside = ["migrations", ".sqlx", "python", "build.rs", "sqlx.toml"]
         for name in inside:
-            assert (built / "crates" / crate.name / name).exists() == (crate / name).exists(), f"{crate.name}/{name}"
+            assert (built / "crates" / crate.name / name).exists() == (crate / name).exists(), (
+                f"{crate.name}/{name}"
+            )
     assert not [file for file in built.rglob("*") if fnmatch.fnmatch(file.name, "__pycache__")]
 
 
@@ -114,7 +120,9 @@ def test_compose_is_a_whole_deployment():
     roles = [SERVICES[name]["command"] for name in OURS]
     assert roles == [["migrate"], ["gateway"], ["gateway"], ["worker"]]
     assert SERVICES["worker"]["deploy"]["replicas"] == 2
-    assert (DEPLOY / SERVICES["worker"]["build"]["context"] / SERVICES["worker"]["build"]["dockerfile"]).resolve() == DOCKERFILE
+    assert (
+        DEPLOY / SERVICES["worker"]["build"]["context"] / SERVICES["worker"]["build"]["dockerfile"]
+    ).resolve() == DOCKERFILE
     for name in OURS:
         service = SERVICES[name]
         assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["user"] == "10001:10001"

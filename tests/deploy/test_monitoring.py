@@ -13,7 +13,7 @@ READ_WITH = {"namespace", "pod", "le"}
 
 
 def documented():
-    """The table of docs/metrics.md: a number's name and its labels. A test of the tree holds it to the code."""
+    """The table of docs/metrics.md: names and labels. A test of the tree holds it to the code."""
     found = {}
     for line in (ROOT / "docs/metrics.md").read_text().splitlines():
         cells = line.split("|")
@@ -96,7 +96,11 @@ def test_alarms_read_what_there_is(rule):
     assert rule["labels"]["severity"] in ("warning", "critical")
     assert rule["annotations"]["summary"] and rule["annotations"]["description"]
     named = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["description"]))
-    kept = [node for node in walk(promql_parser.parse(rule["expr"])) if isinstance(node, promql_parser.AggregateExpr)]
+    kept = [
+        node
+        for node in walk(promql_parser.parse(rule["expr"]))
+        if isinstance(node, promql_parser.AggregateExpr)
+    ]
     assert not named or any(node.modifier and named <= set(node.modifier.labels) for node in kept)
 
 
@@ -156,7 +160,9 @@ def test_scaling_counts_slots():
     assert target == [{"parameter": "connection", "name": "db", "key": "url"}]
 
 
-@pytest.mark.parametrize("kind, endpoints", [("serviceMonitor", "endpoints"), ("podMonitor", "podMetricsEndpoints")])
+@pytest.mark.parametrize(
+    "kind, endpoints", [("serviceMonitor", "endpoints"), ("podMonitor", "podMetricsEndpoints")]
+)
 def test_monitors_find_the_ports(kind, endpoints):
     objects = rendered(at(f"metrics.{kind}", {"enabled": True, "labels": {"release": "p"}, "interval": "7s"}))
     for role in ROLES:

@@ -19,7 +19,11 @@ FOREIGN = ("keda.sh/", "monitoring.coreos.com/", "gateway.networking.k8s.io/")
 def foreign_faults(objects):
     folder = os.environ["RUNLOOM_TEST_NODE_FOLDER"]
     ran = subprocess.run(
-        ["node", HERE / "kinds.mjs", folder], input=json.dumps(objects), capture_output=True, text=True, timeout=300
+        ["node", HERE / "kinds.mjs", folder],
+        input=json.dumps(objects),
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)
@@ -34,7 +38,9 @@ def test_kubernetes_takes_its_own(objects, version):
 
 
 def test_others_take_theirs():
-    found = [each for values in SETS.values() for each in render(values) if each["apiVersion"].startswith(FOREIGN)]
+    found = [
+        each for values in SETS.values() for each in render(values) if each["apiVersion"].startswith(FOREIGN)
+    ]
     assert {each["kind"] for each in found} == {
         "HTTPRoute", "PodMonitor", "PrometheusRule", "ScaledObject", "ServiceMonitor", "TriggerAuthentication",
     }  # fmt: skip

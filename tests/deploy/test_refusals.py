@@ -13,27 +13,54 @@ VALUES = yaml.load((CHART / "values.yaml").read_text(), OneKey)
 REFUSALS = [
     ({}, "say where Postgres is"),
     ({"database": {"existingSecret": "a"}}, "say where NATS is"),
-    ({**SERVERS, "database": {"existingSecret": "a", "url": "postgres://b"}}, "say where Postgres is, in one way"),
+    (
+        {**SERVERS, "database": {"existingSecret": "a", "url": "postgres://b"}},
+        "say where Postgres is, in one way",
+    ),
     (merged(SERVERS, at("bundled.postgres.enabled", True)), "say where Postgres is, in one way"),
     (merged(SERVERS, at("bundled.nats.enabled", True)), "exclude each other"),
     (merged(SERVERS, at("database.tlsCA.enabled", True)), "database.tlsCA.enabled needs"),
     (merged(SERVERS, at("nats.tlsCA.enabled", True)), "nats.tlsCA.enabled needs"),
     (merged(SERVERS, at("nats.creds", {"contents": "a", "secretName": "b"})), "nats.creds.contents and"),
-    (merged(SERVERS, at("worker.nats.nkey", {"contents": "a", "secretName": "b"})), "exclude each other .worker."),
-    (merged(SERVERS, at("gateway.nats.user.name", "me")), "nats.user.name needs nats.user.secretName.*gateway"),
+    (
+        merged(SERVERS, at("worker.nats.nkey", {"contents": "a", "secretName": "b"})),
+        "exclude each other .worker.",
+    ),
+    (
+        merged(SERVERS, at("gateway.nats.user.name", "me")),
+        "nats.user.name needs nats.user.secretName.*gateway",
+    ),
     (merged(SERVERS, at("worker.podDisruptionBudget.minAvailable", 1)), "minAvailable or maxUnavailable"),
     (merged(SERVERS, at("worker.autoscaling", {"enabled": True, "maxReplicas": 1})), "maxReplicas is less"),
-    (merged(SERVERS, at("worker", {"autoscaling": {"enabled": True}, "keda": {"enabled": True}})), "exclude each other"),
-    (merged(SERVERS, at("worker.keda.enabled", True), at("database.password.secretName", "p")), "needs the whole URL"),
-    (merged(SERVERS, at("worker.keda", {"enabled": True, "trigger": "queueWait"})), "needs worker.keda.prometheusAddress"),
     (
-        merged(SERVERS, at("worker.keda", {"enabled": True, "trigger": "queueWait", "prometheusAddress": "http://p", "minReplicas": 0})),
+        merged(SERVERS, at("worker", {"autoscaling": {"enabled": True}, "keda": {"enabled": True}})),
+        "exclude each other",
+    ),
+    (
+        merged(SERVERS, at("worker.keda.enabled", True), at("database.password.secretName", "p")),
+        "needs the whole URL",
+    ),
+    (
+        merged(SERVERS, at("worker.keda", {"enabled": True, "trigger": "queueWait"})),
+        "needs worker.keda.prometheusAddress",
+    ),
+    (
+        merged(
+            SERVERS,
+            at(
+                "worker.keda",
+                {"enabled": True, "trigger": "queueWait", "prometheusAddress": "http://p", "minReplicas": 0},
+            ),
+        ),
         "cannot start from 0",
     ),
     (merged(SERVERS, at("httpRoute.enabled", True)), "needs httpRoute.parentRefs"),
     (merged(SERVERS, at("ingress.enabled", True)), "needs ingress.hosts"),
-    (merged(SERVERS, at("gateway.env", [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}])), "there twice"),
-]  # fmt: skip
+    (
+        merged(SERVERS, at("gateway.env", [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}])),
+        "there twice",
+    ),
+]
 
 
 @pytest.mark.parametrize("version", ["v3", "v4"])
@@ -75,15 +102,21 @@ def test_keys_that_nobody_knows_are_refused(path):
         rendered(values)
 
 
-
-
 def test_the_schema_names_every_key_of_the_values():
     def compare(values, schema, path):
         schema = resolved(schema)
         if "properties" not in schema:
             assert schema.get("type") in ("object",), path
             return
-        optional = {"minAvailable", "initialDelaySeconds", "successThreshold", "existingSecret", "secretKey", "name", "modes"}
+        optional = {
+            "minAvailable",
+            "initialDelaySeconds",
+            "successThreshold",
+            "existingSecret",
+            "secretKey",
+            "name",
+            "modes",
+        }
         named = set(schema["properties"])
         if path not in ("gateway.nats", "worker.nats", "tests.nats") and not path.endswith("image"):
             assert named - optional <= set(values) | optional, (path, named - set(values))

@@ -4,7 +4,22 @@ import json
 
 import pytest
 import yaml
-from charts import CHART, ROLES, SERVERS, at, container, env, helm, notes, pick, pod, pods, render, rendered, template
+from charts import (
+    CHART,
+    ROLES,
+    SERVERS,
+    at,
+    container,
+    env,
+    helm,
+    notes,
+    pick,
+    pod,
+    pods,
+    render,
+    rendered,
+    template,
+)
 from value_sets import SETS
 
 SELECTOR = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"}
@@ -53,7 +68,10 @@ SWITCHES = [
         at("worker.keda.enabled", True),
         {"ScaledObject demo-runloom-worker", "TriggerAuthentication demo-runloom-worker"},
     ),
-    ({"nats": {"creds": {"contents": "x"}}}, {f"Secret demo-runloom-{each}-nats-creds" for each in (*ROLES, "tests")}),
+    (
+        {"nats": {"creds": {"contents": "x"}}},
+        {f"Secret demo-runloom-{each}-nats-creds" for each in (*ROLES, "tests")},
+    ),
     ({"extraObjects": ["{apiVersion: v1, kind: ConfigMap, metadata: {name: mine}}"]}, {"ConfigMap mine"}),
 ]
 
@@ -71,7 +89,11 @@ OFF = [
 ]
 
 ALWAYS = {
-    *(f"{kind} demo-runloom-{role}" for role in ROLES for kind in ("Deployment", "Service", "ServiceAccount")),
+    *(
+        f"{kind} demo-runloom-{role}"
+        for role in ROLES
+        for kind in ("Deployment", "Service", "ServiceAccount")
+    ),
     *(f"PodDisruptionBudget demo-runloom-{role}" for role in ROLES),
     "Job demo-runloom-migration",
     "Pod demo-runloom-test",
@@ -129,7 +151,9 @@ def test_all_say_whose_they_are(objects):
         if meta["name"] == "demo-x":  # from `extraObjects`, said word for word
             continue
         assert meta["namespace"] == "prod", meta["name"]
-        assert meta["labels"].keys() >= SELECTOR | {"app.kubernetes.io/version", "helm.sh/chart"}, meta["name"]
+        assert meta["labels"].keys() >= SELECTOR | {"app.kubernetes.io/version", "helm.sh/chart"}, meta[
+            "name"
+        ]
 
 
 def test_selectors_find_their_pods_and_nothing_that_changes_is_in_them(objects):
@@ -199,7 +223,9 @@ KNOBS = {
     "nodeSelector": {"disk": "fast"},
     "affinity": {"podAntiAffinity": {}},
     "tolerations": [{"operator": "Exists"}],
-    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}],
+    "topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}
+    ],
     "priorityClassName": "high",
     "schedulerName": "mine",
     "runtimeClassName": "gvisor",
@@ -234,7 +260,9 @@ def test_pods_can_be_given_more(role):
         "serviceAccount": {"name": "me", "annotations": {"role": "r"}},
         "strategy": {"type": "Recreate", "rollingUpdate": None},
     }
-    objects = rendered({role: given}, {"env": [{"name": "ALL", "value": "x"}], "envFrom": [{"configMapRef": {"name": "c"}}]})
+    objects = rendered(
+        {role: given}, {"env": [{"name": "ALL", "value": "x"}], "envFrom": [{"configMapRef": {"name": "c"}}]}
+    )
     whole, spec, ours = pick(objects, "Deployment", role), pod(objects, role), container(objects, role)
     meta = whole["spec"]["template"]["metadata"]
     assert ours["resources"]["limits"] == resources["limits"]
@@ -247,7 +275,9 @@ def test_pods_can_be_given_more(role):
     assert meta["annotations"]["a"] == "1" and meta["labels"]["b"] == "2"
     assert whole["metadata"]["annotations"]["c"] == "3" and whole["metadata"]["labels"]["d"] == "4"
     assert spec["serviceAccountName"] == "me"
-    account = next(each for each in objects if each["kind"] == "ServiceAccount" and each["metadata"]["name"] == "me")
+    account = next(
+        each for each in objects if each["kind"] == "ServiceAccount" and each["metadata"]["name"] == "me"
+    )
     assert account["metadata"]["annotations"]["role"] == "r"
     assert whole["spec"]["strategy"] == {"type": "Recreate"}
 
@@ -311,7 +341,9 @@ def test_the_migration_comes_first_with_all_that_it_needs():
         objects = render(values)
         hooks = [each for each in objects if "helm.sh/hook" in each["metadata"].get("annotations", {})]
         job = [each for each in hooks if each["kind"] == "Job"]
-        made = {each["metadata"]["name"] for each in objects if each["kind"] == "Secret" and each not in hooks}
+        made = {
+            each["metadata"]["name"] for each in objects if each["kind"] == "Secret" and each not in hooks
+        }
         for each in job:
             assert each["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
             spec = each["spec"]["template"]["spec"]
@@ -334,5 +366,7 @@ def test_the_notes_say_what_to_do_next():
 
 
 def test_extra_objects_may_be_templates():
-    objects = rendered({"extraObjects": [{"kind": "Thing", "metadata": {"name": "{{ .Release.Name }}-thing"}}]})
+    objects = rendered(
+        {"extraObjects": [{"kind": "Thing", "metadata": {"name": "{{ .Release.Name }}-thing"}}]}
+    )
     assert pick(objects, "Thing", "thing")["metadata"]["name"] == "demo-thing"

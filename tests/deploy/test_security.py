@@ -7,7 +7,16 @@ from charts import ROLES, copy, pod, pods, render, rendered
 from value_sets import SETS
 
 # https://kubernetes.io/docs/concepts/security/pod-security-standards/
-VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+VOLUMES = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
 
 
 def faults(spec):
@@ -114,13 +123,20 @@ def test_policies_are_complete():
     # The helm test asks the gateways, too.
     clients = policies["gateway"]["ingress"][0]["from"]
     assert {"podSelector": {}} in clients
-    assert any(each["podSelector"].get("matchLabels", {}).get("app.kubernetes.io/component") == "tests" for each in clients)
+    assert any(
+        each["podSelector"].get("matchLabels", {}).get("app.kubernetes.io/component") == "tests"
+        for each in clients
+    )
 
 
 def test_policies_can_be_narrowed():
-    values = {"networkPolicy": {"enabled": True, "worker": {"internet": False, "extraEgress": [{"to": []}]},
-                                "postgres": {"port": 6432, "to": [{"ipBlock": {"cidr": "192.0.2.1/32"}}]}}}  # fmt: skip
+    postgres = {"port": 6432, "to": [{"ipBlock": {"cidr": "192.0.2.1/32"}}]}
+    worker = {"internet": False, "extraEgress": [{"to": []}]}
+    values = {"networkPolicy": {"enabled": True, "worker": worker, "postgres": postgres}}
     found = [each for each in rendered(values) if each["kind"] == "NetworkPolicy"]
     worker = next(each["spec"]["egress"] for each in found if each["metadata"]["name"].endswith("worker"))
     assert worker[-1] == {"to": []} and "ipBlock" not in str(worker[-2])
-    assert {"ports": [{"port": 6432, "protocol": "TCP"}], "to": [{"ipBlock": {"cidr": "192.0.2.1/32"}}]} in worker
+    assert {
+        "ports": [{"port": 6432, "protocol": "TCP"}],
+        "to": [{"ipBlock": {"cidr": "192.0.2.1/32"}}],
+    } in worker

@@ -10,7 +10,8 @@ LAST = 10
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize(
-    "values", [{}, {"drainBudgetSeconds": 600}, {"drainBudgetSeconds": 0, "preStopSeconds": 0}, {"preStopSeconds": 20}]
+    "values",
+    [{}, {"drainBudgetSeconds": 600}, {"drainBudgetSeconds": 0, "preStopSeconds": 0}, {"preStopSeconds": 20}],
 )
 def test_the_time_is_derived_from_what_the_process_is_told(role, values):
     objects = rendered({role: values})
@@ -26,12 +27,16 @@ def test_the_time_is_derived_from_what_the_process_is_told(role, values):
 
 
 def test_a_worker_gets_the_time_to_stop_code_that_ignores_it():
-    assert pod(rendered({"worker": {"stopGraceSeconds": 60}}), "worker")["terminationGracePeriodSeconds"] == 100
+    assert (
+        pod(rendered({"worker": {"stopGraceSeconds": 60}}), "worker")["terminationGracePeriodSeconds"] == 100
+    )
 
 
 @pytest.mark.parametrize("role, needed", [("gateway", 25), ("worker", 45)])
 def test_less_time_is_refused_and_more_is_taken(role, needed):
-    with pytest.raises(Refused, match=f"{role}.terminationGracePeriodSeconds is {needed - 1}, but it takes up to {needed} s"):
+    with pytest.raises(
+        Refused, match=f"{role}.terminationGracePeriodSeconds is {needed - 1}, but it takes up to {needed} s"
+    ):
         rendered({role: {"terminationGracePeriodSeconds": needed - 1}})
     for seconds in (needed, 3600):
         spec = pod(rendered({role: {"terminationGracePeriodSeconds": seconds}}), role)

@@ -56,7 +56,9 @@ EVERYTHING = {
         "rules": {"enabled": True},
         "dashboards": {"enabled": True},
     },
-    "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-x"}}],
+    "extraObjects": [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-x"}}
+    ],
 }
 
 SETS = {
@@ -70,14 +72,23 @@ SETS = {
     "a user for each role": merged(
         SERVERS,
         {"nats": {"streams": {"manage": False}}},
-        {"gateway": {"nats": {"user": {"name": "gateway", "secretName": "a"}, "inboxPrefix": "_INBOX_gateway"}}},
+        {
+            "gateway": {
+                "nats": {"user": {"name": "gateway", "secretName": "a"}, "inboxPrefix": "_INBOX_gateway"}
+            }
+        },
         {"worker": {"nats": {"nkey": {"contents": "SUAX"}, "inboxPrefix": "_INBOX_worker"}}},
         {"tests": {"nats": {"token": {"secretName": "t"}, "streams": {"manage": True}}}},
     ),
     "one of each": merged(SERVERS, {"gateway": {"replicas": 1}, "worker": {"replicas": 1}}),
     "by waiting": merged(
-        SERVERS, {"worker": {"keda": {"enabled": True, "trigger": "queueWait", "prometheusAddress": "http://p"}}}
+        SERVERS,
+        {"worker": {"keda": {"enabled": True, "trigger": "queueWait", "prometheusAddress": "http://p"}}},
     ),
-    "migrated at start": merged(SERVERS, {"migration": {"mode": "start"}, "worker": {"autoscaling": {"enabled": True}}}),
-    "over IPv6": merged(SERVERS, {"listen": "::", "gateway": {"service": {"ipFamilyPolicy": "PreferDualStack"}}}),
+    "migrated at start": merged(
+        SERVERS, {"migration": {"mode": "start"}, "worker": {"autoscaling": {"enabled": True}}}
+    ),
+    "over IPv6": merged(
+        SERVERS, {"listen": "::", "gateway": {"service": {"ipFamilyPolicy": "PreferDualStack"}}}
+    ),
 }
