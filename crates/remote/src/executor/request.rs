@@ -59,7 +59,7 @@ pub(super) async fn latest(
 }
 
 fn size(tuple: &CheckpointTuple) -> usize {
-    let channels = tuple.channels.iter().map(|(_, blob)| blob.data.len());
+    let channels = tuple.channels.values().map(|blob| blob.data.len());
     let writes = tuple.writes.iter().map(|write| write.blob.data.len());
     tuple.checkpoint.head.data.len() + channels.sum::<usize>() + writes.sum::<usize>()
 }

@@ -1,11 +1,17 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use runloom_core::checkpoint::{CheckpointTuple, NewWrites};
-use runloom_core::executor::{ExecutorError, HostError};
-use runloom_core::ids::{GraphId, RunId, ThreadId};
+use runloom_core::executor::{Attempt, ExecutorError, Host, HostError, Work};
+use runloom_core::ids::{AssistantId, GraphId, RunId, ThreadId};
+use runloom_core::json::JsonMap;
+use runloom_core::run::RunKwargs;
+use runloom_testkit::doubles::{HostDouble, TokioClock};
+use serde_json::json;
+use tokio::sync::watch;
 
-use super::{convert, errors, events};
+use super::{convert, errors, events, request};
 use crate::peer::CallError;
 use crate::protocol::{
     Event, HeadBody, PutCheckpoint, PutWrites, RemoteError, SaidPiece, Typed, VersionedBlob,
@@ -143,4 +149,48 @@ fn errors_mean_on_this_side_what_they_mean_on_the_other() {
         errors::refusal(&HostError::Fenced).kind,
         RemoteError::FENCED
     );
+}
+
+fn attempt_on(thread_id: ThreadId) -> Attempt {
+    let graph_id = GraphId("agent".to_owned());
+    Attempt {
+        run_id: RunId::new(),
+        thread_id,
+        assistant_id: AssistantId::of_graph(&graph_id),
+        graph_id,
+        attempt: 1,
+        kwargs: RunKwargs::default(),
+        metadata: JsonMap::default(),
+        work: Work::Run,
+        stop: watch::channel(None).1,
+    }
+}
+
+#[tokio::test]
+async fn the_newest_checkpoint_travels_with_a_run_unless_it_is_large_or_not_wanted() {
+    let thread = ThreadId::new();
+    let host = HostDouble::new(thread, Arc::new(TokioClock::start()));
+    let mut attempt = attempt_on(thread);
+    assert_eq!(request::latest(&attempt, &*host).await, Some(Vec::new()));
+
+    let at_root = |id: &str, size: usize| {
+        let mut put = put();
+        (put.ns, put.id) = (String::new(), id.to_owned());
+        put.blobs[0].1 = id.to_owned();
+        put.blobs[0].3 = vec![0; size].into();
+        put.versions = BTreeMap::from([("messages".to_owned(), id.to_owned())]);
+        convert::new_checkpoint(put, thread, Some(attempt.run_id)).unwrap()
+    };
+    for (id, size, travels) in [("c2", 3, true), ("c3", 1 << 20, false), ("c4", 3, true)] {
+        host.put_checkpoint(at_root(id, size)).await.unwrap();
+        let latest = request::latest(&attempt, &*host).await;
+        let ids = latest.map(|latest| latest.into_iter().map(|tuple| tuple.id).collect::<Vec<_>>());
+        assert_eq!(ids, travels.then(|| vec![id.to_owned()]));
+    }
+
+    let serde_json::Value::Object(config) = json!({"configurable": {"checkpoint_id": "c2"}}) else {
+        unreachable!("it is an object");
+    };
+    attempt.kwargs.config = config;
+    assert_eq!(request::latest(&attempt, &*host).await, None);
 }
