@@ -49,7 +49,7 @@ class FrameReader:
         # frame that arrives in many pieces costs no more than its size.
         self._needed = _LENGTH.size
 
-    def feed(self, piece: bytes) -> Iterator[Frame]:
+    def feed(self, piece: bytes | memoryview) -> Iterator[Frame]:
         """Takes the next bytes and yields the frames that they complete. Raises `BrokenFrame`."""
         size = _LENGTH.size
         if not self._waiting and len(piece) > size and _LENGTH.unpack_from(piece)[0] == len(piece) - size:

@@ -24,7 +24,11 @@ OnItem = Callable[[int, str, Any], None]
 """`(call, name, body)`: something said about a request under way."""
 
 
-class Peer(asyncio.Protocol):
+READ_AT_ONCE = 128 * 1024
+"""How many bytes are taken from the socket at once."""
+
+
+class Peer(asyncio.BufferedProtocol):
     """Speaks frames over a socket, in both directions."""
 
     def __init__(
@@ -40,6 +44,8 @@ class Peer(asyncio.Protocol):
         self._on_end = on_end
         self._sock = sock
         self._reader = FrameReader()
+        # Used again and again: else each reading, mostly of a few bytes, would ask for so much memory.
+        self._read = memoryview(bytearray(READ_AT_ONCE))
         self._transport: asyncio.Transport | None = None
         self._outlet: Outlet | None = None
         self._next_call = 1
@@ -124,9 +130,12 @@ class Peer(asyncio.Protocol):
         if self._outlet is not None:
             self._outlet.drained()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._read
+
+    def buffer_updated(self, nbytes: int) -> None:
         try:
-            for frame in self._reader.feed(data):
+            for frame in self._reader.feed(self._read[:nbytes]):
                 self._take(frame)
         except BrokenFrame:
             # Whatever follows cannot be understood either.

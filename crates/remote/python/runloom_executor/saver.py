@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
@@ -320,6 +321,10 @@ class HostSaver(BaseCheckpointSaver[str]):
     def _config(self, ns: str, checkpoint_id: str) -> RunnableConfig:
         named = {"thread_id": self.thread_id, "checkpoint_ns": ns, "checkpoint_id": checkpoint_id}
         return {"configurable": named}
+
+
+# LangGraph looks at it for each run, and it takes Python a while to put together.
+HostSaver.aput_writes.__signature__ = inspect.signature(HostSaver.aput_writes)  # type: ignore[attr-defined]
 
 
 def _fits(record: Any, filter: Mapping[str, Any], older_than: str | None) -> bool:
