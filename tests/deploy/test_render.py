@@ -328,6 +328,16 @@ def test_the_bundled_password_fits_into_a_url():
     assert secret == {"password": "a/b", "url": "postgres://runloom:a%2Fb@demo-runloom-postgres:5432/runloom"}
 
 
+def test_without_a_bundled_password_each_release_gets_its_own():
+    def password():
+        values = {"bundled": {"postgres": {"enabled": True}, "nats": {"enabled": True}}}
+        secret = pick(render(values), "Secret", "database")["stringData"]
+        assert f":{secret['password']}@" in secret["url"] and len(secret["password"]) == 24
+        return secret["password"]
+
+    assert password() != password()
+
+
 def test_a_changed_secret_replaces_the_pods():
     def annotations(url):
         objects = render({"database": {"url": url}, "nats": SERVERS["nats"]})

@@ -98,7 +98,10 @@ def test_what_is_said_wins_even_if_it_is_false(role):
     ours, side = (each["securityContext"] for each in spec["containers"])
     assert ours["readOnlyRootFilesystem"] is False and ours["runAsUser"] == 1234
     assert ours["allowPrivilegeEscalation"] is False and spec["securityContext"]["fsGroup"] == 7
-    assert side["readOnlyRootFilesystem"] is False and side["capabilities"] == {"drop": ["ALL"]}
+    assert side["capabilities"] == {"drop": ["ALL"]}
+    # The same, where nothing is said for the whole role.
+    side = pod(rendered({role: {"sidecars": given["sidecars"]}}), role)["containers"][1]["securityContext"]
+    assert side["readOnlyRootFilesystem"] is False and side["allowPrivilegeEscalation"] is False
 
 
 def test_policies_are_complete():
