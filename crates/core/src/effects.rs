@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join_all, join4};
 
 use crate::bus::{EventLog, Notifier, RunChange, Signal, SignalReply};
 use crate::ids::{ThreadId, WorkerId};
@@ -30,14 +30,19 @@ impl Effects {
         self.wakes.extend(other.wakes);
     }
 
-    /// Carries everything out, signals first: somebody waits for them. Says how each signal was
-    /// answered.
+    /// Carries everything out, all at once: somebody waits for each. The changes are told in order.
+    /// Says how each signal was answered.
     pub async fn carry_out(
         self,
         notifier: &dyn Notifier,
         events: &dyn EventLog,
     ) -> Vec<SignalReply> {
-        let signals = self.signals.into_iter().map(async |(worker, signal)| {
+        let Self {
+            changes,
+            signals,
+            wakes,
+        } = self;
+        let signals = signals.into_iter().map(async |(worker, signal)| {
             let reply = notifier.signal(worker, signal, SIGNAL_WAIT).await;
             if reply != SignalReply::Stopping {
                 tracing::debug!(run.id = %signal.run_id, worker.id = %worker, ?reply,
@@ -45,16 +50,19 @@ impl Effects {
             }
             reply
         });
-        let replies = join_all(signals).await;
-        for change in self.changes {
-            if change.is_end() {
-                note(events.end(change.thread_id, change.run_id).await);
+        let ended = changes.iter().filter(|change| change.is_end());
+        let ends = ended.map(async |change| {
+            note(events.end(change.thread_id, change.run_id).await);
+        });
+        let told = async {
+            for change in &changes {
+                note(notifier.announce(*change).await);
             }
-            note(notifier.announce(change).await);
-        }
-        for thread in self.wakes {
+        };
+        let wakes = wakes.into_iter().map(async |thread| {
             note(notifier.wake(thread).await);
-        }
+        });
+        let (replies, ..) = join4(join_all(signals), told, join_all(wakes), join_all(ends)).await;
         replies
     }
 }

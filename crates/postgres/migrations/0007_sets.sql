@@ -24,23 +24,6 @@ begin
 end
 $$;
 
--- Whether the worker's lease covers what it does now. As a query, which becomes a part of the statement
--- that asks.
-create or replace function is_alive(p_worker uuid, p_now timestamptz) returns boolean
-language sql stable as $$
-    select (
-        select true from workers where id = p_worker and not dead and lease_until > p_now limit 1
-    ) is true
-$$;
-
--- Whether a run is pending or running on a thread.
-create function is_in_flight(p_thread uuid) returns boolean language sql stable as $$
-    select (
-        select true from runs
-        where thread_id = p_thread and status in ('pending', 'running') limit 1
-    ) is true
-$$;
-
 -- The run to be claimed next on a thread, if one waits, and whether it is due.
 create function next_in_line(p_thread uuid, p_now timestamptz)
 returns table (run_id uuid, due boolean) language sql stable as $$
@@ -70,11 +53,12 @@ begin
                 when t.id <> all(locked) then 'locked'
                 when t.claim = a.claim and t.worker_id = a.worker then 'held'
                 when t.claim is not null then 'busy'
-                when not is_alive(a.worker, moment) then 'not_alive'
+                when w.id is null then 'not_alive'
             end as verdict
         from unnest(p_threads, p_workers, p_claims) with ordinality
             as a (thread, worker, claim, place)
         left join threads t on t.id = a.thread
+        left join workers w on w.id = a.worker and not w.dead and w.lease_until > moment
     ),
     due as materialized (
         select asked.*, line.run_id
@@ -150,7 +134,10 @@ begin
             when not is_new and thread <> all(locked) then 'locked'
             when (select true from runs where id = asked.run limit 1) then 'other'
             when is_new then case when assumed_metadata is null then 'accepted' else 'other' end
-            when alone and stopped is null and is_in_flight(thread) then 'other'
+            when alone and stopped is null and (
+                select true from runs
+                where thread_id = asked.thread and status in ('pending', 'running') limit 1
+            ) then 'other'
             when metadata_now::text is distinct from assumed_metadata
                 or config_now::text is distinct from assumed_config then 'differs'
             else 'accepted'
@@ -307,11 +294,16 @@ begin
     ahead as materialized (
         select asked.*, coalesce(line.due, false) as due,
             case
-                when line.due and claim is not null and is_alive(worker, this_moment)
-                then line.run_id
+                when line.due and claim is not null and w.id is not null then line.run_id
             end as next_id,
-            is_in_flight(thread) as in_flight
-        from asked left join lateral next_in_line(asked.thread, this_moment) line on true
+            (
+                select true from runs
+                where thread_id = asked.thread and status in ('pending', 'running') limit 1
+            ) is true as in_flight
+        from asked
+        left join workers w
+            on w.id = asked.worker and not w.dead and w.lease_until > this_moment
+        left join lateral next_in_line(asked.thread, this_moment) line on true
         where place = any(settled)
     ),
     claimed as (
@@ -415,9 +407,10 @@ $$;
 create trigger threads_deleted after delete on threads
     for each row execute function delete_with_thread();
 
--- What took one thread after the other. Processes call the functions that are above.
+-- What took one thread after the other.
 drop function submit_run;
 drop function settle_run;
 drop function claim_due;
 drop function outlook;
 drop function lock_thread;
+drop function is_alive;

@@ -24,6 +24,9 @@ use crate::wait::RECHECK;
 /// How long to wait before the log is opened anew after it could not be.
 const REOPEN: Duration = Duration::from_secs(1);
 
+/// How long after a run has ended its log may take to say so before the database is asked.
+const SOON: Duration = Duration::from_millis(25);
+
 /// How long slow readers may finish what they have not read when the run is over.
 const LINGER: Duration = Duration::from_secs(30);
 
@@ -76,7 +79,7 @@ impl Pump {
                 },
                 Some(change) = changes.next() => {
                     if change.run_id == self.run && change.is_end() {
-                        look_at = Instant::now();
+                        look_at = look_at.min(Instant::now() + SOON);
                     }
                 }
                 () = sleep_until(look_at) => {
