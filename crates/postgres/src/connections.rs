@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use runloom_core::clock::Clock;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::Config;
 use crate::convert::whole_micros;
 use crate::error::Result;
+use crate::lent::Lender;
 use crate::session::Session;
 
 /// How long to wait for a connection before the database counts as unavailable.
@@ -29,7 +30,7 @@ const BEGIN_READING: &str = "begin isolation level repeatable read read only; \
 /// All connections to one database.
 #[derive(Clone)]
 pub(crate) struct Connections {
-    pool: PgPool,
+    lender: Lender,
     prepared: bool,
     patience: Duration,
 }
@@ -44,7 +45,7 @@ impl Connections {
             .test_before_acquire(false)
             .connect_lazy_with(options);
         Self {
-            pool,
+            lender: Lender::new(pool, ACQUIRE_TIMEOUT),
             prepared: config.prepared,
             patience: config.patience,
         }
@@ -53,7 +54,7 @@ impl Connections {
     /// A connection for single statements, each of which is a transaction of its own.
     pub(crate) async fn single(&self) -> Result<Session> {
         if self.prepared {
-            return Session::single(&self.pool, self.patience).await;
+            return Session::single(&self.lender, self.patience).await;
         }
         // Only within a transaction does a pooler keep a client on one server connection from the
         // preparation of a statement to its execution.
@@ -76,17 +77,17 @@ impl Connections {
     }
 
     async fn begin(&self, statement: &'static str) -> Result<Session> {
-        Session::begin(&self.pool, statement, (self.prepared, self.patience)).await
+        Session::begin(&self.lender, statement, (self.prepared, self.patience)).await
     }
 
     /// The port that the server, or who stands before it, is asked on.
     pub(crate) fn port(&self) -> u16 {
-        self.pool.connect_options().get_port()
+        self.lender.pool().connect_options().get_port()
     }
 
     /// Ends all connections in order.
     pub(crate) async fn close(&self) {
-        self.pool.close().await;
+        self.lender.close().await;
     }
 }
 

@@ -26,6 +26,7 @@ mod convert;
 mod error;
 mod items;
 mod json;
+mod lent;
 mod outbox;
 mod pruning;
 mod puts;

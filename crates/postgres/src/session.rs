@@ -9,22 +9,20 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, Stream};
 use sqlx::error::BoxDynError;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{
-    PgArguments, PgPool, PgQueryResult, PgRow, PgStatement, PgTypeInfo, Postgres,
-};
+use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo, Postgres};
 use sqlx::{Database, Either, Execute, Executor, SqlSafeStr, SqlStr};
 use sqlx_core::transaction::TransactionManager;
 use tokio::time::{Sleep, sleep, timeout};
 
 use crate::error::Result;
+use crate::lent::{Lender, Lent};
 
 type Transactions = <Postgres as Database>::TransactionManager;
 
 /// What statements go through.
 #[derive(Debug)]
 pub(crate) struct Session {
-    connection: PoolConnection<Postgres>,
+    connection: Lent,
     /// Whether a transaction is open. Dropped then, it never was.
     is_open: bool,
     /// Whether the connection remembers the statements it has prepared, by names. A pooler that
@@ -32,36 +30,76 @@ pub(crate) struct Session {
     prepared: bool,
     /// How long the server may take to answer.
     patience: Duration,
-    /// Whether nobody should use the connection any more.
-    is_spoiled: bool,
+    health: Health,
+}
+
+/// What is known of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    /// Everything that was asked was answered, and without an error.
+    Well,
+    /// Something may still have to be answered.
+    Asked,
+    /// Nobody should use it any more.
+    Spoiled,
+}
+
+impl Health {
+    /// Something is asked.
+    fn ask(&mut self) {
+        self.set(Self::Asked);
+    }
+
+    /// It was answered.
+    fn answer<T>(&mut self, result: &sqlx::Result<T>) {
+        match result {
+            Ok(_) => self.set(Self::Well),
+            Err(error) if spoils(error) => *self = Self::Spoiled,
+            Err(_) => {}
+        }
+    }
+
+    /// A part of it was answered.
+    fn answer_in_part<T>(&mut self, result: &sqlx::Result<T>) {
+        if result.is_err() {
+            self.answer(result);
+        }
+    }
+
+    /// What is spoiled stays so.
+    fn set(&mut self, health: Self) {
+        if *self != Self::Spoiled {
+            *self = health;
+        }
+    }
 }
 
 impl Session {
     /// Single statements, each a transaction of its own.
-    pub(crate) async fn single(pool: &PgPool, patience: Duration) -> Result<Self> {
+    pub(crate) async fn single(lender: &Lender, patience: Duration) -> Result<Self> {
         Ok(Self {
-            connection: pool.acquire().await?,
+            connection: lender.lend().await?,
             is_open: false,
             prepared: true,
             patience,
-            is_spoiled: false,
+            health: Health::Well,
         })
     }
 
     /// Statements of one transaction, which `statement` begins.
     pub(crate) async fn begin(
-        pool: &PgPool,
+        lender: &Lender,
         statement: &'static str,
         (prepared, patience): (bool, Duration),
     ) -> Result<Self> {
-        let mut session = Self::single(pool, patience).await?;
+        let mut session = Self::single(lender, patience).await?;
         session.prepared = prepared;
         // If nobody waits for the answer any more, the library does not know of the transaction, and
         // whatever came next on this connection would be part of it: acknowledged, not committed.
-        session.is_spoiled = true;
+        session.health = Health::Spoiled;
         let begun = Transactions::begin(&mut session.connection, Some(statement.into_sql_str()));
         let begun = timeout(patience, begun).await;
-        session.is_spoiled = false;
+        session.health = Health::Asked;
         session.judge(begun.unwrap_or_else(|_| Err(silence())))?;
         session.is_open = true;
         Ok(session)
@@ -70,6 +108,7 @@ impl Session {
     /// Makes the transaction durable and visible. Single statements are already.
     pub(crate) async fn commit(mut self) -> Result<()> {
         if self.is_open {
+            self.health.ask();
             let committed =
                 timeout(self.patience, Transactions::commit(&mut self.connection)).await;
             self.judge(committed.unwrap_or_else(|_| Err(silence())))?;
@@ -80,7 +119,7 @@ impl Session {
 
     /// Gives a connection up on which something went wrong that would go wrong again.
     fn judge<T>(&mut self, result: sqlx::Result<T>) -> sqlx::Result<T> {
-        self.is_spoiled |= result.as_ref().err().is_some_and(spoils);
+        self.health.answer(&result);
         result
     }
 }
@@ -88,10 +127,13 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if self.is_open {
+            // It is sent when the pool asks whether the connection is good.
             Transactions::start_rollback(&mut self.connection);
         }
-        if self.is_spoiled {
-            self.connection.close_on_drop();
+        match self.health {
+            Health::Well if !self.is_open => self.connection.keep(),
+            Health::Well | Health::Asked => {}
+            Health::Spoiled => self.connection.spoil(),
         }
     }
 }
@@ -129,7 +171,7 @@ const SHUTDOWNS: &str = "57P";
 struct Patient<'e, T> {
     answers: BoxStream<'e, sqlx::Result<T>>,
     patience: Pin<Box<Sleep>>,
-    is_spoiled: &'e mut bool,
+    health: &'e mut Health,
 }
 
 impl<T> Stream for Patient<'_, T> {
@@ -143,8 +185,9 @@ impl<T> Stream for Patient<'_, T> {
             },
             Poll::Ready(answer) => answer,
         };
-        if let Some(Err(error)) = &answer {
-            *self.is_spoiled |= spoils(error);
+        match &answer {
+            None => self.health.set(Health::Well),
+            Some(answer) => self.health.answer_in_part(answer),
         }
         Poll::Ready(answer)
     }
@@ -161,6 +204,7 @@ impl<'c> Executor<'c> for &'c mut Session {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
+        self.health.ask();
         let connection = &mut *self.connection;
         let answers = if self.prepared {
             connection.fetch_many(query)
@@ -170,7 +214,7 @@ impl<'c> Executor<'c> for &'c mut Session {
         Box::pin(Patient {
             answers,
             patience: Box::pin(sleep(self.patience)),
-            is_spoiled: &mut self.is_spoiled,
+            health: &mut self.health,
         })
     }
 
@@ -179,17 +223,18 @@ impl<'c> Executor<'c> for &'c mut Session {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
+        self.health.ask();
         let connection = &mut *self.connection;
         let answer = if self.prepared {
             connection.fetch_optional(query)
         } else {
             connection.fetch_optional(Unnamed(query))
         };
-        let (is_spoiled, patience) = (&mut self.is_spoiled, self.patience);
+        let (health, patience) = (&mut self.health, self.patience);
         Box::pin(async move {
             let answer = timeout(patience, answer).await;
             let answer = answer.unwrap_or_else(|_| Err(silence()));
-            *is_spoiled |= answer.as_ref().err().is_some_and(spoils);
+            health.answer(&answer);
             answer
         })
     }
@@ -202,6 +247,7 @@ impl<'c> Executor<'c> for &'c mut Session {
     where
         'c: 'e,
     {
+        self.health.ask();
         self.connection.prepare_with(sql, parameters)
     }
 
@@ -209,6 +255,7 @@ impl<'c> Executor<'c> for &'c mut Session {
     where
         'c: 'e,
     {
+        self.health.ask();
         self.connection.describe(sql)
     }
 }

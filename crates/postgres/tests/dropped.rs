@@ -33,7 +33,7 @@ async fn what_follows_a_dropped_call_is_committed_when_it_is_answered() {
             if_exists: IfExists::Raise,
         };
         // Dropped with one of its requests on the way, each time another one.
-        let turns = 1 + step % 10;
+        let turns = 1 + step % 4;
         let call = database.create_thread(new);
         dropped += u32::from(so_far(call, turns).await.is_none());
         let key = step.to_string();

@@ -19,6 +19,8 @@ pub(crate) struct Proxy {
 struct State {
     /// Statements executed, prepared or not.
     executed: AtomicU32,
+    /// How often the server was asked whether it is ready for more.
+    synced: AtomicU32,
     is_silent: AtomicBool,
 }
 
@@ -49,6 +51,12 @@ impl Proxy {
     /// How many statements were executed since it was asked last.
     pub(crate) fn executed(&self) -> u32 {
         self.state.executed.swap(0, Ordering::SeqCst)
+    }
+
+    /// How often the server was asked whether it is ready for more, since this was asked last: at the end
+    /// of each statement, and by whoever wants to know whether a connection is still good.
+    pub(crate) fn synced(&self) -> u32 {
+        self.state.synced.swap(0, Ordering::SeqCst)
     }
 
     /// Keeps its connections and passes nothing on, or does so again for new ones.
@@ -88,12 +96,16 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: Arc<St
             return;
         }
         let is_statement = !is_first && matches!(message[0], b'E' | b'Q');
+        let is_sync = !is_first && message[0] == b'S';
         is_first = false;
         if state.is_silent.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
         if is_statement {
             state.executed.fetch_add(1, Ordering::SeqCst);
+        }
+        if is_sync {
+            state.synced.fetch_add(1, Ordering::SeqCst);
         }
         if to.write_all(&message).await.is_err() {
             return;

@@ -1,0 +1,174 @@
+//! Connections that are lent, and those at hand for the next who asks.
+//!
+//! The pool asks the server after each use whether the connection is still good, which costs a round
+//! trip as the statement itself did. So a connection that came back from an answered statement stays at
+//! hand here. The last one goes first: it is warm on both sides. Once in a while each goes through the
+//! pool, which closes what is too old or not needed any more.
+
+use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnection, PgPool};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+
+/// How long a connection stays away from the pool, in use or not.
+const AWAY: Duration = Duration::from_secs(30);
+
+/// Lends connections of a pool.
+#[derive(Clone, Debug)]
+pub(crate) struct Lender {
+    pool: PgPool,
+    /// As many as the pool has connections, so that whoever has one finds a connection here or there.
+    permits: Arc<Semaphore>,
+    patience: Duration,
+    at_hand: Arc<AtHand>,
+}
+
+#[derive(Debug, Default)]
+struct AtHand(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    idle: VecDeque<Kept>,
+    is_closed: bool,
+}
+
+#[derive(Debug)]
+struct Kept {
+    connection: PoolConnection<Postgres>,
+    /// When it left the pool.
+    left: Instant,
+}
+
+impl Lender {
+    /// Lends the connections of `pool`; who asks waits for `patience` at most.
+    pub(crate) fn new(pool: PgPool, patience: Duration) -> Self {
+        let connections = pool.options().get_max_connections();
+        Self {
+            pool,
+            permits: Arc::new(Semaphore::new(
+                usize::try_from(connections).unwrap_or(Semaphore::MAX_PERMITS),
+            )),
+            patience,
+            at_hand: Arc::default(),
+        }
+    }
+
+    /// A connection, for as long as it is not dropped.
+    pub(crate) async fn lend(&self) -> sqlx::Result<Lent> {
+        let permit = timeout(self.patience, self.permits.clone().acquire_owned()).await;
+        let permit = permit.map_err(|_elapsed| sqlx::Error::PoolTimedOut)?;
+        let permit = permit.map_err(|_closed| sqlx::Error::PoolClosed)?;
+        let at_hand = self.at_hand.lock().idle.pop_back();
+        let kept = match at_hand {
+            Some(kept) => kept,
+            None => Kept {
+                connection: self.pool.acquire().await?,
+                left: Instant::now(),
+            },
+        };
+        Ok(Lent {
+            kept: Some(kept),
+            is_kept: false,
+            at_hand: self.at_hand.clone(),
+            _permit: permit,
+        })
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Ends all connections in order, when those that are lent have come back.
+    pub(crate) async fn close(&self) {
+        let idle = {
+            let mut state = self.at_hand.lock();
+            state.is_closed = true;
+            std::mem::take(&mut state.idle)
+        };
+        drop(idle);
+        self.pool.close().await;
+    }
+}
+
+impl AtHand {
+    /// The state stays whole even if a holder panicked: each change to it is a single call.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the connection for the next who asks. Answers with those that go to the pool instead.
+    fn keep(&self, kept: Kept) -> [Option<Kept>; 2] {
+        let is_old = |kept: &Kept| kept.left.elapsed() >= AWAY;
+        let mut state = self.lock();
+        if state.is_closed || is_old(&kept) {
+            return [Some(kept), None];
+        }
+        state.idle.push_back(kept);
+        // Nobody has asked for the one that waits longest.
+        let longest = state.idle.pop_front_if(|first| is_old(first));
+        [None, longest]
+    }
+}
+
+/// A connection that was lent.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    /// There until it is given back.
+    kept: Option<Kept>,
+    is_kept: bool,
+    at_hand: Arc<AtHand>,
+    /// Given back last, when the connection is where the next one looks.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Lent {
+    /// The next who asks can have it as it is: what was asked on it was answered, and no transaction is
+    /// open. Without this it goes to the pool.
+    pub(crate) fn keep(&mut self) {
+        self.is_kept = true;
+    }
+
+    /// Nobody should use it any more.
+    pub(crate) fn spoil(&mut self) {
+        self.is_kept = false;
+        if let Some(kept) = &mut self.kept {
+            kept.connection.close_on_drop();
+        }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(kept) = self.kept.take().filter(|_| self.is_kept) {
+            drop(self.at_hand.keep(kept));
+        }
+    }
+}
+
+impl Deref for Lent {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self
+            .kept
+            .as_ref()
+            .expect("it is here until it is dropped")
+            .connection
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self
+            .kept
+            .as_mut()
+            .expect("it is here until it is dropped")
+            .connection
+    }
+}

@@ -1,0 +1,56 @@
+//! Connections stay at hand between statements, and nobody goes without one.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::Fresh;
+use common::proxy::Proxy;
+use runloom_core::database::{Items, Threads};
+use runloom_core::ids::ThreadId;
+use runloom_core::json::Json;
+use runloom_postgres::{Config, Postgres};
+use tokio::task::JoinSet;
+
+/// No question of whether the connection is still good comes between.
+#[tokio::test]
+async fn a_statement_is_one_message_to_the_server() {
+    let fresh = Fresh::new().await;
+    let proxy = Proxy::start(&fresh.url).await;
+    let db = Postgres::connect(&proxy.url(&fresh.url), Config::default()).unwrap();
+    // It is prepared once, on the one connection that is at hand.
+    db.thread(ThreadId::new()).await.unwrap();
+    proxy.synced();
+    for _ in 0..20 {
+        db.thread(ThreadId::new()).await.unwrap();
+    }
+    assert_eq!(proxy.synced(), 20);
+}
+
+/// More ask at once than there are connections: each is served in its turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_while_all_are_in_use_gets_the_next_that_is_free() {
+    let fresh = Fresh::new().await;
+    let db = Arc::new(fresh.open(Config {
+        connections: 2,
+        ..Config::default()
+    }));
+    let mut asking = JoinSet::new();
+    for number in 0..200_u32 {
+        let db = db.clone();
+        asking.spawn(async move {
+            let namespace = ["notes".to_owned()];
+            let key = number.to_string();
+            db.put_item(&namespace, &key, Json::null()).await.unwrap();
+            assert!(db.item(&namespace, &key).await.unwrap().is_some());
+        });
+    }
+    while let Some(served) = asking.join_next().await {
+        served.unwrap();
+    }
+    // Those that are at hand end as well.
+    db.close().await;
+    assert!(db.thread(ThreadId::new()).await.is_err());
+}
