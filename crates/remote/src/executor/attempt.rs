@@ -145,8 +145,8 @@ fn wants_to_be_heard(ended: &Ended) -> bool {
     }
 }
 
-/// Publishes events until there are no more. What was published makes room for more: who has used up its credit
-/// gets some, as all of it makes new credit when it is published.
+/// Publishes events until there are no more. What was published makes room for more: who has used up
+/// its credit gets some, as all of it makes new credit when it is published.
 async fn emit(
     mut said: mpsc::UnboundedReceiver<Vec<Event>>,
     taken: mpsc::UnboundedSender<Taken>,

@@ -7,8 +7,8 @@ use runloom_core::run::NodeSelection;
 use super::convert::{self, document, json_bytes};
 use crate::protocol::{Nodes, RunRequest, TupleBody, WorkKind};
 
-/// The most bytes of a checkpoint that travel with a request. What is larger comes on the data socket, where it
-/// delays nothing that the worker has to say.
+/// The most bytes of a checkpoint that travel with a request. What is larger comes on the data socket,
+/// where it delays nothing that the worker has to say.
 const LARGEST_LATEST: usize = 256 * 1024;
 
 /// The request for `attempt`, which may send `credit` bytes of events at first.
@@ -40,8 +40,8 @@ pub(super) fn of(attempt: &Attempt, credit: u64) -> RunRequest {
     }
 }
 
-/// Where the attempt begins, so that it need not ask: the newest checkpoint of its thread, which nobody but the
-/// attempt changes from now on.
+/// Where the attempt begins, so that it need not ask: the newest checkpoint of its thread, which nobody
+/// but the attempt changes from now on.
 pub(super) async fn latest(
     attempt: &Attempt,
     reader: &dyn CheckpointReader,

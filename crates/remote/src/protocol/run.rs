@@ -46,8 +46,8 @@ pub struct RunRequest {
     pub interrupt_after: Option<Nodes>,
     /// How many bytes of event data may be sent before more credit comes.
     pub credit: u64,
-    /// The newest checkpoint of the thread's root namespace, if there is one, as a list. Not told if it is not
-    /// known or large: the executor asks for it then.
+    /// The newest checkpoint of the thread's root namespace, if there is one, as a list. Not told if it
+    /// is not known or large: the executor asks for it then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest: Option<Vec<TupleBody>>,
 }
