@@ -28,7 +28,7 @@ use crate::server::Server;
 use crate::together::Request;
 
 /// How many threads are remembered. When there are more, all are forgotten.
-const REMEMBERED: usize = 10_000;
+const REMEMBERED: usize = 4_000;
 
 /// What of a thread a new run depends on.
 #[derive(Clone, Default)]
@@ -37,31 +37,51 @@ struct Ground {
     config: JsonMap,
 }
 
-/// The grounds of threads as this process saw them last.
+/// The grounds of threads as this process saw them last. Kept as text: maps take many times as much.
 #[derive(Default)]
-pub(crate) struct Grounds(Mutex<HashMap<ThreadId, Ground>>);
+pub(crate) struct Grounds(Mutex<HashMap<ThreadId, [Box<str>; 2]>>);
 
 impl Grounds {
-    fn map(&self) -> MutexGuard<'_, HashMap<ThreadId, Ground>> {
+    fn map(&self) -> MutexGuard<'_, HashMap<ThreadId, [Box<str>; 2]>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The ground to assume for a new run, none if there may be no thread.
-    fn guess(&self, new: &NewRun) -> Option<Ground> {
+    fn guess(&self, new: &NewRun) -> Result<Option<Ground>> {
         let seen = self.map().get(&new.thread_id).cloned();
-        match new.if_thread_missing {
+        let seen = seen.map(|texts| Ground::read(&texts)).transpose()?;
+        Ok(match new.if_thread_missing {
             IfThreadMissing::Create => seen,
             // There must be one, and most are made without anything.
             IfThreadMissing::Reject => Some(seen.unwrap_or_default()),
-        }
+        })
     }
 
-    fn note(&self, thread: ThreadId, ground: Ground) {
+    fn note(&self, thread: ThreadId, ground: &Ground) {
+        let texts = ground.texts();
         let mut map = self.map();
         if map.len() >= REMEMBERED {
             map.clear();
         }
-        map.insert(thread, ground);
+        // What is not remembered is guessed worse.
+        match texts {
+            Ok(texts) => map.insert(thread, texts),
+            Err(_) => map.remove(&thread),
+        };
+    }
+}
+
+impl Ground {
+    fn read([metadata, config]: &[Box<str>; 2]) -> Result<Self> {
+        Ok(Self {
+            metadata: serde_json::from_str(metadata)?,
+            config: serde_json::from_str(config)?,
+        })
+    }
+
+    fn texts(&self) -> serde_json::Result<[Box<str>; 2]> {
+        let text = |map| serde_json::to_string(map).map(String::into_boxed_str);
+        Ok([text(&self.metadata)?, text(&self.config)?])
     }
 }
 
@@ -127,7 +147,7 @@ impl Postgres {
             return Ok(None);
         }
         let new = Arc::new(new.clone());
-        let mut ground = self.grounds.guess(&new);
+        let mut ground = self.grounds.guess(&new)?;
         for _ in 0..2 {
             let request = Arc::new(Submit {
                 composed: compose(&new, ground.as_ref()),
@@ -170,7 +190,7 @@ impl Postgres {
             metadata: composed.thread_metadata,
             config: composed.thread_config,
         };
-        self.grounds.note(new.thread_id, ground);
+        self.grounds.note(new.thread_id, &ground);
         let run = new.accepted(composed.metadata, composed.kwargs, place, now);
         let effects = Effects {
             changes: vec![RunChange {
