@@ -229,7 +229,8 @@ async fn load_many(db: &mut Session, ids: &[ThreadId]) -> Result<Vec<Thread>> {
         ThreadColumns,
         r#"select t.*, v."values" as "values?", v.interrupts as "interrupts?"
         from unnest($1::uuid[]) with ordinality as w (id, place)
-            join threads t on t.id = w.id left join thread_values v on v.thread_id = t.id
+            cross join lateral (select * from threads where id = w.id limit 1) t
+            left join thread_values v on v.thread_id = t.id
         order by w.place"#,
         &ids
     );

@@ -209,6 +209,7 @@ async fn run_often(db: &Postgres) {
             .unwrap();
         db.checkpoint(thread, "", None).await.unwrap();
         db.thread(thread).await.unwrap();
+        db.run(Some(thread), last.id).await.unwrap();
     }
     db.retire(worker).await.unwrap();
     assert_eq!(db.sweep(100).await.unwrap().reaped, 8);
