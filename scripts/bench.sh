@@ -8,7 +8,7 @@
 #   --scenarios LIST     of wait,background,first-event,interrupt,fanout,tokens,soak
 #   --quick              a first look, in minutes
 #   --out DIR            for results and logs; default target/bench/results
-#   --publish            also writes the page and the chart in docs
+#   --publish            also writes the page, the chart and the figures in docs
 #   --runloom BINARY     instead of target/release/runloom
 #   --load BINARY        instead of target/release/runloom-bench
 #
@@ -190,6 +190,10 @@ for missing in "$out"/*.missing; do
     printf '\nNot measured, or not to the end: %s (%s)\n' "$name" "$(<"$missing")" |
         tee -a "$out/benchmarks.md"
 done
-if [[ -n $publish ]]; then cp "$out/benchmarks.md" "$out/benchmarks.svg" docs/; fi
+if [[ -n $publish ]]; then
+    mkdir -p docs/benchmarks
+    cp "$out/benchmarks.md" "$out/benchmarks.svg" docs/
+    cp "${results[@]}" docs/benchmarks/
+fi
 say "results in $out"
 exit "$failed"

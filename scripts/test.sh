@@ -12,6 +12,8 @@ rust=$(grep -E '^ *Summary|^test result:' "$log" | sed 's/^ *//')
 scripts/executor-tests.sh 2>&1 | tee "$log" || failed=1
 executor="the executor in Python: $(grep -E '[0-9]+ (passed|failed)' "$log" | tail -n 1)"
 cargo build --release --quiet --bin runloom || exit 1
+scripts/deploy-tests.sh target/release/runloom 2>&1 | tee "$log" || failed=1
+deployment="images, compose and chart: $(grep -E '[0-9]+ (passed|failed)' "$log" | tail -n 1)"
 scripts/client-tests.sh target/release/runloom 2>&1 | tee "$log" || failed=1
 clients=$(grep -E '^(python|javascript|clients)( \(heavy\))?:' "$log")
 # Again, the requests alternating between two gateways on Postgres and NATS, with three workers.
@@ -31,6 +33,7 @@ clients+=$'\nover NATS alone: '$(grep -E '^[0-9]+ (passed|failed)' "$log" | tail
 
 printf '\n---- many machines ----\n'
 cat target/tmp/machines-*.txt 2>/dev/null
-printf '\n---- the counts ----\n%s\n%s\n%s\n%s\n%s\n' "$rust" "$executor" "$clients" "$cluster" "$graphs"
+printf '\n---- the counts ----\n'
+printf '%s\n' "$rust" "$executor" "$deployment" "$clients" "$cluster" "$graphs"
 [ "$failed" = 0 ] && echo "all layers passed" || echo "FAILED"
 exit "$failed"

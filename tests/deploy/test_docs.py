@@ -57,7 +57,15 @@ def test_the_sums_are_those_of_the_chart():
     assert said == [spec["terminationGracePeriodSeconds"] for _, spec in sorted(found.items())]
 
 
-@pytest.mark.parametrize("page", ["README.md", "kubernetes.md"])
+def test_each_alarm_has_a_paragraph():
+    rules = (CHART / "templates/rules.yaml").read_text()
+    alarms = re.findall(r"- alert: (\w+)", rules)
+    assert len(alarms) > 10
+    told = re.findall(r"^### (Runloom\w+)$", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+    assert told == alarms
+
+
+@pytest.mark.parametrize("page", [*PAGES.values(), ROOT / "docs/operations.md"], ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for link in re.findall(r"\]\(([^)#]+)\)", PAGES[page].read_text()):
-        assert (PAGES[page].parent / link).exists(), link
+    for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert (page.parent / link).exists(), link

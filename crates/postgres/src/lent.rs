@@ -13,6 +13,7 @@ use std::time::Duration;
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgPool};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
@@ -43,6 +44,17 @@ struct Kept {
     connection: PoolConnection<Postgres>,
     /// When it left the pool.
     left: Instant,
+}
+
+impl Drop for State {
+    /// Only on a runtime can they go to the pool. Without one they end at once.
+    fn drop(&mut self) {
+        if Handle::try_current().is_err() {
+            for kept in self.idle.drain(..) {
+                drop(kept.connection.leak());
+            }
+        }
+    }
 }
 
 impl Lender {

@@ -54,3 +54,31 @@ async fn who_asks_while_all_are_in_use_gets_the_next_that_is_free() {
     db.close().await;
     assert!(db.thread(ThreadId::new()).await.is_err());
 }
+
+/// As at the end of a process, whatever else goes first.
+#[test]
+fn what_is_at_hand_ends_without_a_runtime() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (db, fresh) = runtime.block_on(async {
+        let fresh = Fresh::new().await;
+        let db = fresh.open(Config::default());
+        db.thread(ThreadId::new()).await.unwrap();
+        (db, fresh)
+    });
+    drop(runtime);
+    drop(db);
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let mut connection = fresh.connection().await;
+        let others = "select count(*) from pg_stat_activity
+            where datname = current_database() and pid <> pg_backend_pid()
+                and backend_type = 'client backend'";
+        while sqlx::query_scalar::<_, i64>(others)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap()
+            > 0
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    });
+}

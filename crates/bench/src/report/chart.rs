@@ -75,8 +75,8 @@ const PANELS: &[Panel] = &[
 ];
 
 const COLUMNS: usize = 2;
-const WIDTH: usize = 480;
-const LABEL: usize = 196;
+const WIDTH: usize = 520;
+const LABEL: usize = 236;
 const BAR: usize = 150;
 const LINE: usize = 20;
 const TITLE: usize = 34;
