@@ -1,6 +1,37 @@
+-- Stores pending writes on those of the threads whose places, counted from one, are given. A write of a
+-- special slot hides an earlier one; it replaces it only within a run, so that the earlier one is back
+-- when the run is discarded.
+create function put_writes(
+    p_places integer[], p_threads uuid[], p_runs uuid[],
+    p_owners integer[], p_ns text[], p_checkpoints text[], p_tasks text[], p_positions integer[],
+    p_paths text[], p_channels text[], p_kinds text[], p_data bytea[]
+) returns void language plpgsql as $$
+declare
+    nobody constant uuid := '00000000-0000-0000-0000-000000000000';
+begin
+    if cardinality(p_owners) = 0 then
+        return;
+    end if;
+    insert into pending_writes (
+        thread_id, ns, checkpoint_id, task_id, position, writer, run_id, task_path, channel, kind,
+        data
+    )
+    select p_threads[w.owner], w.ns, w.checkpoint_id, w.task_id, w.position,
+        case when w.position < 0 then coalesce(p_runs[w.owner], nobody) else nobody end,
+        p_runs[w.owner], w.task_path, w.channel, w.kind, w.data
+    from unnest(
+        p_owners, p_ns, p_checkpoints, p_tasks, p_positions, p_paths, p_channels, p_kinds, p_data
+    ) as w (owner, ns, checkpoint_id, task_id, position, task_path, channel, kind, data)
+    where w.owner = any(p_places)
+    on conflict (thread_id, ns, checkpoint_id, task_id, position, writer) do update set
+        run_id = excluded.run_id, task_path = excluded.task_path, channel = excluded.channel,
+        kind = excluded.kind, data = excluded.data, written = default
+    where pending_writes.position < 0;
+end
+$$;
+
 -- Stores checkpoints with their values, each unless it is there, and pending writes: for several
--- threads, each judged on its own. A write of a special slot hides an earlier one; it replaces it only
--- within a run, so that the earlier one is back when the run is discarded.
+-- threads, each judged on its own.
 --
 -- Answers with the places of those threads, counted from one, that carry the fence they must carry (no
 -- fence is asked for where the thread is locked and was judged already). Of the others nothing is
@@ -21,7 +52,6 @@ create function put_on_shelf(
 ) returns integer[] language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set lock_timeout = '5s' as $$
 declare
-    nobody constant uuid := '00000000-0000-0000-0000-000000000000';
     places integer[];
 begin
     if p_patient then
@@ -68,24 +98,10 @@ begin
         where c.owner = any(places)
         on conflict do nothing;
     end if;
-    if cardinality(p_write_owners) > 0 then
-        insert into pending_writes (
-            thread_id, ns, checkpoint_id, task_id, position, writer, run_id, task_path, channel,
-            kind, data
-        )
-        select p_threads[w.owner], w.ns, w.checkpoint_id, w.task_id, w.position,
-            case when w.position < 0 then coalesce(p_runs[w.owner], nobody) else nobody end,
-            p_runs[w.owner], w.task_path, w.channel, w.kind, w.data
-        from unnest(
-            p_write_owners, p_write_ns, p_write_checkpoints, p_write_tasks, p_write_positions,
-            p_write_paths, p_write_channels, p_write_kinds, p_write_data
-        ) as w (owner, ns, checkpoint_id, task_id, position, task_path, channel, kind, data)
-        where w.owner = any(places)
-        on conflict (thread_id, ns, checkpoint_id, task_id, position, writer) do update set
-            run_id = excluded.run_id, task_path = excluded.task_path, channel = excluded.channel,
-            kind = excluded.kind, data = excluded.data, written = default
-        where pending_writes.position < 0;
-    end if;
+    perform put_writes(
+        places, p_threads, p_runs, p_write_owners, p_write_ns, p_write_checkpoints, p_write_tasks,
+        p_write_positions, p_write_paths, p_write_channels, p_write_kinds, p_write_data
+    );
     return places;
 end
 $$;

@@ -47,8 +47,7 @@ declare
 begin
     return query
     with asked as materialized (
-        select a.place, a.thread, a.worker, a.claim, t.epoch, t.claim as holder, t.claimed_at,
-            t.held_run,
+        select a.place, a.thread, a.worker, a.claim, t.epoch, t.claimed_at, t.held_run,
             case
                 when t.id <> all(locked) then 'locked'
                 when t.claim = a.claim and t.worker_id = a.worker then 'held'
@@ -260,28 +259,11 @@ begin
             status = excluded.status
     )
     select coalesce(array_agg(place), '{}') into settled from ended;
-    if cardinality(p_residue_owners) > 0 then
-        insert into pending_writes (
-            thread_id, ns, checkpoint_id, task_id, position, writer, run_id, task_path, channel,
-            kind, data
-        )
-        select p_threads[w.owner], w.ns, w.checkpoint_id, w.task_id, w.position,
-            case
-                when w.position < 0 then p_runs[w.owner]
-                else '00000000-0000-0000-0000-000000000000'
-            end,
-            p_runs[w.owner], w.task_path, w.channel, w.kind, w.data
-        from unnest(
-            p_residue_owners, p_residue_ns, p_residue_checkpoints, p_residue_tasks,
-            p_residue_positions, p_residue_paths, p_residue_channels, p_residue_kinds,
-            p_residue_data
-        ) as w (owner, ns, checkpoint_id, task_id, position, task_path, channel, kind, data)
-        where w.owner = any(settled)
-        on conflict (thread_id, ns, checkpoint_id, task_id, position, writer) do update set
-            run_id = excluded.run_id, task_path = excluded.task_path, channel = excluded.channel,
-            kind = excluded.kind, data = excluded.data, written = default
-        where pending_writes.position < 0;
-    end if;
+    perform put_writes(
+        settled, p_threads, p_runs, p_residue_owners, p_residue_ns, p_residue_checkpoints,
+        p_residue_tasks, p_residue_positions, p_residue_paths, p_residue_channels,
+        p_residue_kinds, p_residue_data
+    );
     return query
     with asked as materialized (
         select * from unnest(

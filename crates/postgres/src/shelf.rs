@@ -93,21 +93,21 @@ pub(crate) async fn put(db: &mut Session, parts: &[Part<'_>], patient: bool) -> 
 
 /// Checkpoints, column by column.
 #[derive(Default)]
-pub(crate) struct Heads<'a> {
+struct Heads<'a> {
     /// The number of the part that it belongs to.
-    pub(crate) owner: Vec<i32>,
-    pub(crate) ns: Vec<&'a str>,
-    pub(crate) id: Vec<&'a str>,
-    pub(crate) parent: Vec<Option<&'a str>>,
-    pub(crate) metadata: Vec<String>,
-    pub(crate) head_kind: Vec<&'a str>,
-    pub(crate) head: Vec<&'a [u8]>,
-    pub(crate) versions: Vec<String>,
-    pub(crate) created_at: Vec<DateTime<Utc>>,
+    owner: Vec<i32>,
+    ns: Vec<&'a str>,
+    id: Vec<&'a str>,
+    parent: Vec<Option<&'a str>>,
+    metadata: Vec<String>,
+    head_kind: Vec<&'a str>,
+    head: Vec<&'a [u8]>,
+    versions: Vec<String>,
+    created_at: Vec<DateTime<Utc>>,
 }
 
 impl<'a> Heads<'a> {
-    pub(crate) fn add(&mut self, owner: i32, checkpoints: &'a [NewCheckpoint]) -> Result<()> {
+    fn add(&mut self, owner: i32, checkpoints: &'a [NewCheckpoint]) -> Result<()> {
         for NewCheckpoint { checkpoint, .. } in checkpoints {
             self.owner.push(owner);
             self.ns.push(&checkpoint.ns);
@@ -128,18 +128,18 @@ impl<'a> Heads<'a> {
 
 /// Channel values, column by column; the first of each version.
 #[derive(Default)]
-pub(crate) struct Values<'a> {
+struct Values<'a> {
     /// The number of the part that it belongs to.
-    pub(crate) owner: Vec<i32>,
-    pub(crate) ns: Vec<&'a str>,
-    pub(crate) channel: Vec<&'a str>,
-    pub(crate) version: Vec<&'a str>,
-    pub(crate) kind: Vec<&'a str>,
-    pub(crate) data: Vec<&'a [u8]>,
+    owner: Vec<i32>,
+    ns: Vec<&'a str>,
+    channel: Vec<&'a str>,
+    version: Vec<&'a str>,
+    kind: Vec<&'a str>,
+    data: Vec<&'a [u8]>,
 }
 
 impl<'a> Values<'a> {
-    pub(crate) fn add(&mut self, owner: i32, checkpoints: &'a [NewCheckpoint]) {
+    fn add(&mut self, owner: i32, checkpoints: &'a [NewCheckpoint]) {
         let mut versions = BTreeMap::new();
         for NewCheckpoint { checkpoint, blobs } in checkpoints {
             for value in blobs {

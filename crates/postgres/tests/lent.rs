@@ -6,8 +6,8 @@ mod common;
 
 use std::sync::Arc;
 
-use common::Fresh;
 use common::proxy::Proxy;
+use common::{Fresh, until_alone};
 use runloom_core::database::{Items, Threads};
 use runloom_core::ids::ThreadId;
 use runloom_core::json::Json;
@@ -69,16 +69,6 @@ fn what_is_at_hand_ends_without_a_runtime() {
     drop(db);
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let mut connection = fresh.connection().await;
-        let others = "select count(*) from pg_stat_activity
-            where datname = current_database() and pid <> pg_backend_pid()
-                and backend_type = 'client backend'";
-        while sqlx::query_scalar::<_, i64>(others)
-            .fetch_one(&mut connection)
-            .await
-            .unwrap()
-            > 0
-        {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+        until_alone(&mut connection).await;
     });
 }

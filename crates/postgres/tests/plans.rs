@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::scene::{a_checkpoint, a_run, a_worker, accepted, claimed, guard, settled_as};
-use common::{Fresh, execute};
+use common::{Fresh, execute, until_alone};
 use runloom_core::database::{CancelRequest, Checkpoints, Queue, Runs, Threads, Transit};
 use runloom_core::ids::{ClaimId, ThreadId};
 use runloom_core::run::{CancelAction, MultitaskStrategy};
@@ -218,17 +218,7 @@ async fn run_often(db: &Postgres) {
 /// Ends the connections of `db`: then they have told what they have counted.
 async fn close(db: Postgres, connection: &mut PgConnection) {
     db.close().await;
-    let backends = "select count(*) from pg_stat_activity
-        where datname = current_database() and pid <> pg_backend_pid()
-            and backend_type = 'client backend'";
-    while sqlx::query_scalar::<_, i64>(backends)
-        .fetch_one(&mut *connection)
-        .await
-        .unwrap()
-        > 0
-    {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until_alone(connection).await;
 }
 
 #[tokio::test]

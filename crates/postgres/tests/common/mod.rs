@@ -6,6 +6,7 @@ pub(crate) mod proxy;
 pub(crate) mod scene;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use runloom_postgres::{Config, Postgres};
 use runloom_testkit::conformance::database::Fixture;
@@ -102,6 +103,21 @@ pub(crate) async fn fixture(config: Config) -> Fixture {
 pub(crate) async fn execute(connection: &mut PgConnection, sql: &str) {
     let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
     sql.execute(connection).await.unwrap();
+}
+
+/// Waits until nobody else is connected to the database.
+pub(crate) async fn until_alone(connection: &mut PgConnection) {
+    let others = "select count(*) from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid()
+            and backend_type = 'client backend'";
+    while sqlx::query_scalar::<_, i64>(others)
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap()
+        > 0
+    {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 async fn admin() -> PgConnection {
