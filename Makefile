@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help run build check fmt test test-rust test-clients test-python test-deploy python-stops python-matrix \
-	python-bench services cluster races protocol bench sql doc clean
+	python-bench services cluster races protocol chaos rolling-change bench interrupt-bench sql doc clean
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -64,6 +64,9 @@ chaos: build ## Ten minutes of storms: make chaos SECONDS=600, or one: make chao
 	RUNLOOM_BIN=$(CURDIR)/target/release/runloom RUNLOOM_CHAOS_SECONDS=$(SECONDS) RUNLOOM_CHAOS_SEED=$(SEED) \
 		scripts/services.sh run cargo test --release --quiet -p runloom-tests --test chaos -- \
 		--ignored --nocapture --test-threads 1
+
+rolling-change: ## Replace the version before, under load: make rolling-change FROM=v0.1.0, or the commit before
+	scripts/rolling-change.sh $(FROM)
 
 bench: build ## Runloom in its shapes, its peers and the floor, side by side: make bench BENCH="--quick --only dev-rust,reference"
 	cargo build --release --quiet -p runloom-bench

@@ -9,6 +9,8 @@ trap 'rm -f "$log"' EXIT
 make --no-print-directory check || failed=1
 scripts/services.sh run scripts/rust-tests.sh 2>&1 | tee "$log" || failed=1
 rust=$(grep -E '^ *Summary|^test result:' "$log" | sed 's/^ *//')
+scripts/rolling-change.sh 2>&1 | tee "$log" || failed=1
+rolling="from the version before: $(grep -E '^SKIPPED|^test result:' "$log" | tail -n 1)"
 scripts/executor-tests.sh 2>&1 | tee "$log" || failed=1
 executor="the executor in Python: $(grep -E '[0-9]+ (passed|failed)' "$log" | tail -n 1)"
 cargo build --release --quiet --bin runloom || exit 1
@@ -34,6 +36,6 @@ clients+=$'\nover NATS alone: '$(grep -E '^[0-9]+ (passed|failed)' "$log" | tail
 printf '\n---- many machines ----\n'
 cat target/tmp/machines-*.txt 2>/dev/null
 printf '\n---- the counts ----\n'
-printf '%s\n' "$rust" "$executor" "$deployment" "$clients" "$cluster" "$graphs"
+printf '%s\n' "$rust" "$rolling" "$executor" "$deployment" "$clients" "$cluster" "$graphs"
 [ "$failed" = 0 ] && echo "all layers passed" || echo "FAILED"
 exit "$failed"

@@ -29,9 +29,21 @@ pub(crate) enum Weather {
     Storm,
     /// Every process is asked to stop and started again, one after the other: nothing worse.
     RollingRestart,
+    /// The same, but each only once: by then this version has taken the place of an earlier one.
+    RollingChange,
     /// Cables between a process and one of the servers are pulled.
     Cuts,
 }
+
+impl Weather {
+    /// Whether processes are replaced one after the other.
+    pub(crate) fn is_rolling(self) -> bool {
+        matches!(self, Self::RollingRestart | Self::RollingChange)
+    }
+}
+
+/// Who is replaced after whom: such that older gateways meet newer workers and the other way round.
+const ORDER: [usize; GATEWAYS + WORKERS] = [0, GATEWAYS, GATEWAYS + 1, 1, GATEWAYS + 2];
 
 /// What can be hit. Whatever was hit is left alone until it is repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +70,8 @@ pub(crate) struct Faults {
     dice: fastrand::Rng,
     weather: Weather,
     repairs: Vec<(Instant, Target, Repair)>,
-    next_to_restart: usize,
+    /// How many processes have been asked to stop, in a rolling restart.
+    turn: usize,
     /// What was done.
     pub(crate) history: History,
 }
@@ -69,7 +82,7 @@ impl Faults {
             dice: fastrand::Rng::with_seed(seed),
             weather,
             repairs: Vec::new(),
-            next_to_restart: 0,
+            turn: 0,
             history: History::default(),
         }
     }
@@ -162,10 +175,13 @@ impl Faults {
     }
 
     async fn hit(&mut self, world: &mut World) {
-        if self.weather == Weather::RollingRestart {
-            let at = self.next_to_restart % world.roles.len();
-            self.next_to_restart += 1;
-            return self.ask_to_stop(world, at);
+        if self.weather.is_rolling() {
+            let (round, turn) = (self.turn / ORDER.len(), self.turn % ORDER.len());
+            if round == 0 || self.weather == Weather::RollingRestart {
+                self.turn += 1;
+                self.ask_to_stop(world, ORDER[turn]);
+            }
+            return;
         }
         if self.weather == Weather::Cuts {
             return self.pull(world);

@@ -91,6 +91,24 @@ fn a_rolling_restart_loses_nothing_and_repeats_no_step() {
 }
 
 #[test]
+#[ignore = "needs the binary of an earlier version: make rolling-change"]
+#[expect(clippy::print_stdout, reason = "a test that is left out says so")]
+fn a_rolling_change_of_version_loses_nothing_and_repeats_no_step() {
+    let Some(previous) = settings::previous_binary() else {
+        println!("SKIPPED, for there is no RUNLOOM_PREVIOUS_BIN");
+        return;
+    };
+    let storm = Storm {
+        seed: settings::seed().unwrap_or(1),
+        seconds: 30.0,
+        threads: 130,
+        pause: 2.5,
+        weather: Weather::RollingChange,
+    };
+    assert!(all_from(&previous, &[storm]), "see above");
+}
+
+#[test]
 fn cut_cables_break_nothing() {
     cuts(Storm {
         seed: 5,
@@ -123,8 +141,13 @@ fn cuts(storm: Storm) {
 }
 
 /// Makes storms and prints a table of them. Whether nothing was violated.
-#[expect(clippy::print_stdout, reason = "the table is what the test is for")]
 fn all(storms: &[Storm]) -> bool {
+    all_from(&settings::binary(), storms)
+}
+
+/// The same, beginning with the version at `first`.
+#[expect(clippy::print_stdout, reason = "the table is what the test is for")]
+fn all_from(first: &Path, storms: &[Storm]) -> bool {
     let binary = settings::binary();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -133,7 +156,7 @@ fn all(storms: &[Storm]) -> bool {
     let mut sound = true;
     println!("{HEAD}");
     for storm in storms {
-        let (row, notes, fine) = runtime.block_on(make(*storm, &binary));
+        let (row, notes, fine) = runtime.block_on(make(*storm, first, &binary));
         println!("{row}");
         for note in notes {
             println!("        {note}");
@@ -144,8 +167,8 @@ fn all(storms: &[Storm]) -> bool {
 }
 
 /// Makes one storm: its line, what else is to be said, and whether nothing was violated.
-async fn make(storm: Storm, binary: &Path) -> (String, Vec<String>, bool) {
-    let mut world = World::start(binary, storm.weather == Weather::Cuts).await;
+async fn make(storm: Storm, first: &Path, then: &Path) -> (String, Vec<String>, bool) {
+    let mut world = World::start(first, then, storm.weather == Weather::Cuts).await;
     let (history, fenced, quiet) = play(storm, &mut world).await;
     let dump = world.dump().await;
     let mut verdict = check(&history, &dump);
@@ -153,8 +176,7 @@ async fn make(storm: Storm, binary: &Path) -> (String, Vec<String>, bool) {
     for alarm in &records.alarms {
         verdict.alarm(alarm);
     }
-    let rolling = storm.weather == Weather::RollingRestart;
-    if rolling && verdict.figures.repeated > 0 {
+    if storm.weather.is_rolling() && verdict.figures.repeated > 0 {
         let text = format!("{} steps were done twice", verdict.figures.repeated);
         verdict.alarm(&text);
     }

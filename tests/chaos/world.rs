@@ -38,8 +38,9 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Starts everything, with the product at `binary`; each process on a host of its own if `apart`.
-    pub(crate) async fn start(binary: &Path, apart: bool) -> Self {
+    /// Starts everything, with the product at `first`; each process on a host of its own if `apart`.
+    /// What is started again later is that at `then`.
+    pub(crate) async fn start(first: &Path, then: &Path, apart: bool) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let postgres = postgres::Server::start().await;
         let nats = nats::Server::start(nats::Version::Newest).await;
@@ -56,7 +57,7 @@ impl World {
         };
         let places = free_ports(GATEWAYS + WORKERS);
         let places = places.into_iter().enumerate().map(|(at, port)| Place {
-            binary,
+            binary: first,
             folder: folder.path(),
             port,
             host: hosts
@@ -98,6 +99,9 @@ impl World {
         world.up().await;
         for role in &mut world.roles[1..] {
             role.start();
+        }
+        for role in &mut world.roles {
+            role.replace(then);
         }
         world
     }

@@ -37,6 +37,11 @@ impl Role {
         self
     }
 
+    /// Has it started from this binary from now on.
+    pub fn replace(&mut self, binary: &Path) {
+        binary.clone_into(&mut self.binary);
+    }
+
     /// Starts the process. To be called by a thread that lives as long as the test: for the kernel,
     /// which ends the process with its parent, the parent is that thread.
     pub fn start(&mut self) {
