@@ -1,7 +1,7 @@
 # `make` prints the targets. Everything runs from a fresh checkout with Rust, Python and Node.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build check fmt test test-rust test-clients test-python test-deploy python-stops python-matrix \
+.PHONY: help run build check fmt test test-rust test-clients test-python chart-test python-stops python-matrix \
 	python-bench services cluster races protocol chaos rolling-change bench interrupt-bench sql doc clean
 
 help: ## Print this
@@ -35,8 +35,8 @@ test-python: build ## The same clients against graphs in Python, on one machine 
 	RUNLOOM_BIN=target/release/runloom RUNLOOM_TEST_CONFIG=tests/graphs/served/langgraph.json \
 		scripts/cluster.sh target/release/runloom -- scripts/python-graphs.sh
 
-test-deploy: build ## The chart, the images and the compose file, without a cluster
-	scripts/deploy-tests.sh target/release/runloom
+chart-test: build ## The chart, the images and the compose file, without a cluster
+	scripts/chart-test.sh target/release/runloom
 
 python-stops: build ## Stop Python agents at seeded instants: make python-stops STOPS=1000, or SEED=7
 	RUNLOOM_STOPS=$(or $(STOPS),1000) RUNLOOM_STOP_SEED=$(or $(SEED),1) \

@@ -14,7 +14,7 @@ rolling="from the version before: $(grep -E '^SKIPPED|^test result:' "$log" | ta
 scripts/executor-tests.sh 2>&1 | tee "$log" || failed=1
 executor="the executor in Python: $(grep -E '[0-9]+ (passed|failed)' "$log" | tail -n 1)"
 cargo build --release --quiet --bin runloom || exit 1
-scripts/deploy-tests.sh target/release/runloom 2>&1 | tee "$log" || failed=1
+scripts/chart-test.sh target/release/runloom 2>&1 | tee "$log" || failed=1
 deployment="images, compose and chart: $(grep -E '[0-9]+ (passed|failed)' "$log" | tail -n 1)"
 scripts/client-tests.sh target/release/runloom 2>&1 | tee "$log" || failed=1
 clients=$(grep -E '^(python|javascript|clients)( \(heavy\))?:' "$log")

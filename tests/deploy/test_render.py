@@ -1,7 +1,5 @@
 """Every template, on and off; names, labels and selectors; where each knob ends up."""
 
-import json
-
 import pytest
 import yaml
 from charts import (
@@ -11,7 +9,7 @@ from charts import (
     at,
     container,
     env,
-    helm,
+    rendered_text,
     notes,
     pick,
     pod,
@@ -29,25 +27,6 @@ SELECTOR = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kuberne
 def test_both_helms_render_the_same(name):
     three, four = (render(SETS[name], helm_version=version) for version in ("v3", "v4"))
     assert three and three == four
-
-
-def test_there_are_two_helms(tmp_path):
-    chart = tmp_path / "chart"
-    (chart / "templates").mkdir(parents=True)
-    (chart / "Chart.yaml").write_text("{apiVersion: v2, name: chart, version: 0.1.0}")
-    (chart / "templates/it.yaml").write_text("kind: It\nversion: {{ .Capabilities.HelmVersion.Version }}\n")
-    found = [render({}, chart=chart, helm_version=version)[0]["version"][:2] for version in ("v3", "v4")]
-    assert found == ["v3", "v4"]
-
-
-@pytest.mark.parametrize("version", ["v3", "v4"])
-@pytest.mark.parametrize("values", [{}, *SETS.values()], ids=["nothing", *SETS])
-def test_lint_has_nothing_but_a_recommendation(version, values):
-    told = json.loads(
-        helm().tool("helm_lint", paths=[str(CHART)], values=values, strict=True, helm_version=version)
-    )
-    assert told["passed"] and told["total_charts"] == 1, told
-    assert [each["message"] for each in told["messages"]] == ["icon is recommended"]
 
 
 # What turns something on, and what is there then and was not before.
@@ -330,6 +309,7 @@ def test_the_bundled_password_fits_into_a_url():
 
 def test_without_a_bundled_password_each_release_gets_its_own():
     def password():
+        rendered_text.cache_clear()
         values = {"bundled": {"postgres": {"enabled": True}, "nats": {"enabled": True}}}
         secret = pick(render(values), "Secret", "database")["stringData"]
         assert f":{secret['password']}@" in secret["url"] and len(secret["password"]) == 24
