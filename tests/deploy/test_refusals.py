@@ -21,6 +21,7 @@ REFUSALS = [
     (merged(SERVERS, at("bundled.nats.enabled", True)), "exclude each other"),
     (merged(SERVERS, at("database.tlsCA.enabled", True)), "database.tlsCA.enabled needs"),
     (merged(SERVERS, at("nats.tlsCA.enabled", True)), "nats.tlsCA.enabled needs"),
+    (merged(SERVERS, at("nats", {"domain": "a", "apiPrefix": "b"})), "nats.domain and nats.apiPrefix"),
     (merged(SERVERS, at("nats.creds", {"contents": "a", "secretName": "b"})), "nats.creds.contents and"),
     (
         merged(SERVERS, at("worker.nats.nkey", {"contents": "a", "secretName": "b"})),

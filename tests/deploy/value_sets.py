@@ -37,6 +37,7 @@ EVERYTHING = {
         "tls": {"secretName": "nats-tls"},
         "tlsCA": {"enabled": True, "configMapName": "nats-ca"},
         "requireTLS": True,
+        "tlsFirst": True,
         "streams": {"manage": False, "replicas": 3, "storage": "memory", "maxMiB": 1_000_000},
     },
     "gateway": {
@@ -77,7 +78,15 @@ SETS = {
                 "nats": {"user": {"name": "gateway", "secretName": "a"}, "inboxPrefix": "_INBOX_gateway"}
             }
         },
-        {"worker": {"nats": {"nkey": {"contents": "SUAX"}, "inboxPrefix": "_INBOX_worker"}}},
+        {
+            "worker": {
+                "nats": {
+                    "nkey": {"contents": "SUAX"},
+                    "inboxPrefix": "_INBOX_worker",
+                    "apiPrefix": "hub.js",
+                }
+            }
+        },
         {"tests": {"nats": {"token": {"secretName": "t"}, "streams": {"manage": True}}}},
     ),
     "one of each": merged(SERVERS, {"gateway": {"replicas": 1}, "worker": {"replicas": 1}}),

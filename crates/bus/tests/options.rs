@@ -65,6 +65,77 @@ async fn a_user_is_let_in_with_the_password_the_token_or_the_key() {
     expect_let_in(&server.url(), auth).await;
 }
 
+/// A second pair of keys.
+const OTHER_PUBLIC_KEY: &str = "UAANAWQ5D2RFCOLNKV5PXVCYRM6G3GO35OLS73IQUMSWF2RG3TOPUNZ4";
+const OTHER_SEED: &str = "SUAAOCAJBIFQYDIOB4IBCEQTCQKRMFYYDENBWHA5DYPSAIJCEMSCKJR2OM";
+
+#[tokio::test]
+async fn new_credentials_are_read_when_the_connection_is_made_anew() {
+    let only = |key| format!("authorization {{ users: [{{nkey: {key}}}] }}");
+    let mut server = Server::start_with(Version::Newest, &only(PUBLIC_KEY)).await;
+    let seed = server.folder().join("seed");
+    std::fs::write(&seed, SEED).expect("a file");
+    let nats = connect(Options {
+        auth: Auth {
+            nkey: Some(seed.clone()),
+            ..Auth::default()
+        },
+        ..options(&server.url())
+    })
+    .await;
+
+    server.kill();
+    let config = server.folder().join("config");
+    std::fs::write(config, only(OTHER_PUBLIC_KEY)).expect("a file");
+    server.restart().await;
+    // For a while the old key is all there is; nobody gives up over that.
+    let mut state = nats.state();
+    let down = state.wait_for(|state| matches!(state, State::Down(_)));
+    let _ = timeout(PATIENCE, down).await.expect("in time");
+    std::fs::write(&seed, OTHER_SEED).expect("a file");
+    let back = state.wait_for(|state| *state == State::Connected);
+    timeout(PATIENCE, back)
+        .await
+        .expect("in time")
+        .expect("it lives");
+    nats.notifier()
+        .wake(ThreadId::new())
+        .await
+        .expect("it is taken");
+}
+
+#[tokio::test]
+async fn the_api_of_jetstream_may_have_another_name() {
+    let server = Server::start_with(Version::Newest, "jetstream { domain: hub }").await;
+    let with = |api_prefix: &str| Options {
+        api_prefix: Some(api_prefix.to_owned()),
+        connect_wait: Duration::from_millis(500),
+        ..options(&server.url())
+    };
+    let nats = connect(with("$JS.hub.API")).await;
+    nats.notifier()
+        .wake(ThreadId::new())
+        .await
+        .expect("it is taken");
+    let wrong = Nats::connect(with("nobody.here")).await.expect("usable");
+    assert_ne!(*wrong.state().borrow(), State::Connected);
+}
+
+#[tokio::test]
+async fn connections_have_the_name_that_people_gave_them() {
+    let server = Server::start(Version::Newest).await;
+    let named = Options {
+        name: "gateway-7".to_owned(),
+        ..options(&server.url())
+    };
+    let _nats = connect(named).await;
+    let connections = server.shown("/connz").await;
+    let names = connections["connections"].as_array().expect("a list");
+    let mut names: Vec<_> = names.iter().map(|found| found["name"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, [Some("gateway-7 control"), Some("gateway-7 events")]);
+}
+
 fn openssl(folder: &Path, arguments: &str) {
     let output = Command::new("openssl")
         .args(arguments.split(' '))
@@ -107,6 +178,7 @@ async fn tls_works_with_our_authority_and_our_certificate() {
         cert: Some(file("client.pem")),
         key: Some(file("client.key")),
         require: true,
+        first: false,
     };
     let with = |tls| Options {
         tls,
@@ -118,9 +190,28 @@ async fn tls_works_with_our_authority_and_our_certificate() {
         .wake(ThreadId::new())
         .await
         .expect("it is taken");
-    let stranger = Tls { ca: None, ..tls };
+    let stranger = Tls {
+        ca: None,
+        ..tls.clone()
+    };
     let stranger = Nats::connect(with(stranger)).await.expect("usable options");
     assert!(matches!(*stranger.state().borrow(), State::Down(_)));
+
+    // A server that says nothing before TLS needs a client that begins with it.
+    let config = config.replace("verify: true", "verify: true, handshake_first: true");
+    let server = Server::start_with(Version::Newest, &config).await;
+    for first in [true, false] {
+        let tls = Tls {
+            first,
+            ..tls.clone()
+        };
+        let options = Options {
+            urls: vec![server.url()],
+            ..with(tls)
+        };
+        let nats = Nats::connect(options).await.expect("usable options");
+        assert_eq!(*nats.state().borrow() == State::Connected, first);
+    }
     std::fs::remove_dir_all(&folder).expect("the folder goes");
 }
 

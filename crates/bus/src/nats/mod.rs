@@ -1,6 +1,7 @@
 //! The bus on NATS: wake-ups in a `JetStream` work queue, signals and changes on plain subjects,
 //! events on plain subjects that streams capture.
 
+mod auth;
 mod doctor;
 mod events;
 mod lifecycle;
@@ -32,8 +33,9 @@ use streams::{Part, Streams};
 use subject::Subjects;
 use tasks::Tasks;
 
+pub use auth::Auth;
 pub use doctor::{Finding, Level};
-pub use options::{Auth, InvalidOptions, Options, Storage, Tls};
+pub use options::{InvalidOptions, Options, Storage, Tls};
 
 /// How long after something was wrong to look again.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -85,14 +87,15 @@ impl Nats {
         // Others in this process may have chosen one already, which is as good.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let subjects = options.subjects()?;
-        let open = async |name| {
+        let open = async |part| {
+            let name = format!("{} {part}", options.name);
             let connect = options.connect_options()?;
-            Link::open(&options.urls, connect, name, subjects.clone())
+            Link::open(&options.urls, connect, &name, subjects.clone())
                 .await
                 .map_err(|error| ConnectError::Address(error.to_string()))
         };
-        let control = Arc::new(open("runloom control").await?);
-        let link = Arc::new(open("runloom events").await?);
+        let control = Arc::new(open("control").await?);
+        let link = Arc::new(open("events").await?);
         let tasks = Arc::new(Tasks::default());
         let spawner = tasks.spawner();
         let kept = (subjects.clone(), options.clone());

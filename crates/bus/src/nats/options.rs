@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::ConnectOptions;
 
+use super::auth::Auth;
 use super::subject::{Subjects, is_name};
 
 /// How to reach NATS, and what to keep there. All processes of an installation need the same
@@ -21,8 +22,13 @@ pub struct Options {
     pub pool: String,
     /// What the subjects of replies begin with.
     pub inbox_prefix: String,
+    /// What the connections are called, for people who look at the server.
+    pub name: String,
     /// The `JetStream` domain.
     pub domain: Option<String>,
+    /// What the subjects of the `JetStream` API begin with, where an account imports it from
+    /// another under a name of its own; instead of a domain.
+    pub api_prefix: Option<String>,
     /// Who we are.
     pub auth: Auth,
     /// How the connection is secured.
@@ -55,21 +61,6 @@ pub struct Options {
     pub connect_wait: Duration,
 }
 
-/// Who we are. Files are read once, at the start.
-#[derive(Clone, Debug, Default)]
-pub struct Auth {
-    /// A file with credentials: a JWT and a seed.
-    pub creds: Option<PathBuf>,
-    /// A file with the seed of an nkey.
-    pub nkey: Option<PathBuf>,
-    /// A name.
-    pub user: Option<String>,
-    /// Its password.
-    pub password: Option<String>,
-    /// A token.
-    pub token: Option<String>,
-}
-
 /// How the connection is secured.
 #[derive(Clone, Debug, Default)]
 pub struct Tls {
@@ -81,6 +72,9 @@ pub struct Tls {
     pub key: Option<PathBuf>,
     /// Whether to refuse a connection without TLS.
     pub require: bool,
+    /// Whether to begin with TLS, before the server says anything: for servers with
+    /// `handshake_first`.
+    pub first: bool,
 }
 
 /// Where streams are kept.
@@ -107,6 +101,14 @@ pub enum InvalidOptions {
     /// Options that only make sense together, or not at all.
     #[error("{0}")]
     Combination(&'static str),
+    /// A file that does not hold what it should.
+    #[error("{}: {why}", file.display())]
+    Unusable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        why: &'static str,
+    },
     /// A file that cannot be read.
     #[error("{}: {error}", file.display())]
     File {
@@ -126,7 +128,9 @@ impl Options {
             cell: "c0".to_owned(),
             pool: "default".to_owned(),
             inbox_prefix: "_INBOX".to_owned(),
+            name: "runloom".to_owned(),
             domain: None,
+            api_prefix: None,
             auth: Auth::default(),
             tls: Tls::default(),
             manage_streams: true,
@@ -162,41 +166,41 @@ impl Options {
         if let Some(domain) = &self.domain {
             check("the domain", domain)?;
         }
-        let domain = self.domain.as_deref();
+        for part in self.api_prefix.iter().flat_map(|prefix| prefix.split('.')) {
+            let what = "the prefix of the JetStream API";
+            check(what, part.strip_prefix('$').unwrap_or(part))?;
+        }
+        if self.domain.is_some() && self.api_prefix.is_some() {
+            let text = "a JetStream domain is a prefix of its API: give one of them";
+            return Err(InvalidOptions::Combination(text));
+        }
         Ok(Subjects::new(
             &self.prefix,
             &self.cell,
             &self.pool,
             self.event_shards,
-            domain,
+            self.api(),
         ))
+    }
+
+    /// What the subjects of the `JetStream` API begin with.
+    pub(super) fn api(&self) -> String {
+        match (&self.api_prefix, &self.domain) {
+            (Some(prefix), _) => prefix.clone(),
+            (None, Some(domain)) => format!("$JS.{domain}.API"),
+            (None, None) => "$JS.API".to_owned(),
+        }
     }
 
     /// What the library needs to connect.
     pub(super) fn connect_options(&self) -> Result<ConnectOptions, InvalidOptions> {
-        let mut options = ConnectOptions::new()
+        let mut options = self
+            .auth
+            .connect_options()?
             .custom_inbox_prefix(&self.inbox_prefix)
             .require_tls(self.tls.require);
-        let auth = &self.auth;
-        if let Some(file) = &auth.creds {
-            let creds = options.credentials(&read(file)?);
-            options = creds.map_err(|error| InvalidOptions::File {
-                file: file.clone(),
-                error,
-            })?;
-        }
-        if let Some(file) = &auth.nkey {
-            options = options.nkey(read(file)?.trim().to_owned());
-        }
-        match (&auth.user, &auth.password) {
-            (Some(user), Some(password)) => {
-                options = options.user_and_password(user.clone(), password.clone());
-            }
-            (None, None) => {}
-            _ => return Err(InvalidOptions::Combination("a user needs a password")),
-        }
-        if let Some(token) = &auth.token {
-            options = options.token(token.clone());
+        if self.tls.first {
+            options = options.tls_first();
         }
         if let Some(file) = &self.tls.ca {
             read(file)?;
@@ -215,7 +219,7 @@ impl Options {
     }
 }
 
-fn read(file: &PathBuf) -> Result<String, InvalidOptions> {
+pub(super) fn read(file: &PathBuf) -> Result<String, InvalidOptions> {
     std::fs::read_to_string(file).map_err(|error| InvalidOptions::File {
         file: file.clone(),
         error,
@@ -244,6 +248,13 @@ mod tests {
         assert!(refusal.contains("password"), "{refusal}");
         let refusal = refused(|options| options.tls.cert = Some("/no/cert".into()));
         assert!(refusal.contains("key"), "{refusal}");
+        let refusal = refused(|options| options.api_prefix = Some("JS.>".to_owned()));
+        assert!(refusal.contains("JetStream API"), "{refusal}");
+        let refusal = refused(|options| {
+            options.domain = Some("hub".to_owned());
+            options.api_prefix = Some("$JS.hub.API".to_owned());
+        });
+        assert!(refusal.contains("one of them"), "{refusal}");
         let refusal = refused(|options| options.auth.creds = Some("/no/such.creds".into()));
         assert!(refusal.contains("/no/such.creds"), "{refusal}");
     }

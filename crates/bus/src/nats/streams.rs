@@ -97,10 +97,7 @@ impl Streams {
         spawner: Spawner,
     ) -> Self {
         let client = link.client().clone();
-        let mut context = match &options.domain {
-            Some(domain) => jetstream::with_domain(client, domain),
-            None => jetstream::new(client),
-        };
+        let mut context = jetstream::with_prefix(client, &options.api());
         context.set_timeout(AGREE);
         Self {
             link,

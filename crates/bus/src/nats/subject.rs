@@ -38,20 +38,14 @@ pub(super) struct Subjects {
 
 impl Subjects {
     /// Names with these parts; each must be valid, see [`is_name`].
-    pub(super) fn new(
-        prefix: &str,
-        cell: &str,
-        pool: &str,
-        shards: u32,
-        domain: Option<&str>,
-    ) -> Self {
+    pub(super) fn new(prefix: &str, cell: &str, pool: &str, shards: u32, api: String) -> Self {
         Self {
             root: format!("{prefix}.{cell}"),
             streams: prefix.to_uppercase().replace('.', "_"),
             cell: cell.to_owned(),
             pool: pool.to_owned(),
             shards: shards.max(1),
-            api: domain.map_or("$JS.API".to_owned(), |domain| format!("$JS.{domain}.API")),
+            api,
         }
     }
 
@@ -210,7 +204,7 @@ mod tests {
 
     #[test]
     fn subjects_and_streams_have_their_documented_names() {
-        let subjects = Subjects::new("acme.runs", "c0", "default", 16, Some("hub"));
+        let subjects = Subjects::new("acme.runs", "c0", "default", 16, "$JS.hub.API".to_owned());
         let thread: ThreadId = "01990000-0000-7000-8000-000000000001".parse().unwrap();
         let subject = subjects.dispatch(thread);
         assert_eq!(Subjects::thread_of(&subject), Some(thread));

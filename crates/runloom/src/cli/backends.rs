@@ -93,10 +93,16 @@ pub(crate) struct NatsArgs {
     /// First words of the subjects on which this process gets answers.
     #[arg(long, env = "RUNLOOM_NATS_INBOX_PREFIX", default_value = "_INBOX")]
     pub(crate) nats_inbox_prefix: String,
+    /// Name of the connections, for people who look at the servers.
+    #[arg(long, env = "RUNLOOM_NATS_NAME", default_value = "runloom")]
+    pub(crate) nats_name: String,
     /// JetStream domain, if the streams are not in that of the server.
     #[arg(long, env = "RUNLOOM_NATS_DOMAIN")]
     pub(crate) nats_domain: Option<String>,
-    /// File with a user's JWT and seed.
+    /// What the subjects of the JetStream API begin with, if the account imports it under another name.
+    #[arg(long, env = "RUNLOOM_NATS_API_PREFIX", conflicts_with = "nats_domain")]
+    pub(crate) nats_api_prefix: Option<String>,
+    /// File with a user's JWT and seed. This file and that of the nkey are read for each connection.
     #[arg(long, env = "RUNLOOM_NATS_CREDS")]
     pub(crate) nats_creds: Option<PathBuf>,
     /// File with the seed of an nkey.
@@ -128,6 +134,9 @@ pub(crate) struct NatsArgs {
     /// Refuse to speak without TLS.
     #[arg(long, env = "RUNLOOM_NATS_REQUIRE_TLS")]
     pub(crate) nats_require_tls: bool,
+    /// Begin with TLS, for servers with `handshake_first`.
+    #[arg(long, env = "RUNLOOM_NATS_TLS_FIRST")]
+    pub(crate) nats_tls_first: bool,
     /// Make the streams; `false` only checks that they are as they should be.
     #[arg(
         long,

@@ -110,7 +110,9 @@ fn options(args: &NatsArgs) -> nats::Options {
     nats::Options {
         prefix: args.nats_prefix.clone(),
         inbox_prefix: args.nats_inbox_prefix.clone(),
+        name: args.nats_name.clone(),
         domain: args.nats_domain.clone(),
+        api_prefix: args.nats_api_prefix.clone(),
         auth: nats::Auth {
             creds: args.nats_creds.clone(),
             nkey: args.nats_nkey.clone(),
@@ -123,6 +125,7 @@ fn options(args: &NatsArgs) -> nats::Options {
             cert: args.nats_tls_cert.clone(),
             key: args.nats_tls_key.clone(),
             require: args.nats_require_tls,
+            first: args.nats_tls_first,
         },
         manage_streams: args.nats_manage_streams,
         replicas: args.nats_replicas.get(),

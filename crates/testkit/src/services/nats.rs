@@ -105,6 +105,13 @@ impl Server {
         self.ready().await;
     }
 
+    /// What a page of its monitor shows, such as `/connz`.
+    pub async fn shown(&self, page: &str) -> serde_json::Value {
+        let text = http::get(self.monitor.number(), page).await;
+        let text = text.expect("the monitor answers");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
     /// kill -9 if it runs, and all streams are gone. The next `restart` finds an empty store.
     pub fn wipe(&mut self) {
         self.kill();

@@ -27,6 +27,9 @@
 {{- fail (printf "nats.%s.contents and nats.%s.secretName exclude each other (%s)" $kind $kind $component) -}}
 {{- end -}}
 {{- end -}}
+{{- if and $nats.domain $nats.apiPrefix -}}
+{{- fail (printf "nats.domain and nats.apiPrefix exclude each other: a domain is such a prefix (%s)" $component) -}}
+{{- end -}}
 {{- if and $nats.user.name (not $nats.user.secretName) -}}
 {{- fail (printf "nats.user.name needs nats.user.secretName, the secret with the password (%s)" $component) -}}
 {{- end -}}

@@ -58,6 +58,15 @@
 - name: RUNLOOM_NATS_DOMAIN
   value: {{ . | quote }}
 {{- end }}
+{{- with $nats.apiPrefix }}
+- name: RUNLOOM_NATS_API_PREFIX
+  value: {{ . | quote }}
+{{- end }}
+# What the connections are called on the servers.
+- name: RUNLOOM_NATS_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
 {{- range $kind := list "creds" "nkey" }}
 {{- $file := get $nats $kind }}
 {{- if or $file.contents $file.secretName }}
@@ -90,6 +99,10 @@
 {{- if $nats.tlsCA.enabled }}
 - name: RUNLOOM_NATS_TLS_CA
   value: {{ printf "%s/%s" $nats.tlsCA.dir $nats.tlsCA.key }}
+{{- end }}
+{{- if $nats.tlsFirst }}
+- name: RUNLOOM_NATS_TLS_FIRST
+  value: "true"
 {{- end }}
 {{- if $nats.requireTLS }}
 - name: RUNLOOM_NATS_REQUIRE_TLS
