@@ -13,8 +13,9 @@ use runloom_core::assistant::{Assistant, AssistantPatch, NewAssistant};
 use runloom_core::checkpoint::{CheckpointQuery, CheckpointTuple, NewCheckpoint, NewWrites};
 use runloom_core::compose::NewRun;
 use runloom_core::database::{
-    Assistants, CancelRequest, Cancelled, Checkpoints, Database, DatabaseError, Guard, Items,
-    Queue, Runs, Settled, Settlement, Submission, Sweep, ThreadDeletion, ThreadPatch, Threads,
+    Assistants, CancelRequest, Cancelled, Checkpoints, Database, DatabaseError, Expired, Guard,
+    Items, Queue, Retention, Runs, Settled, Settlement, Submission, Sweep, ThreadDeletion,
+    ThreadPatch, Threads,
 };
 use runloom_core::ids::{AssistantId, CheckpointId, ClaimId, RunId, ThreadId, WorkerId};
 use runloom_core::item::{Item, ItemSearch, NamespaceSearch};
@@ -160,6 +161,11 @@ through!(Queue {
 });
 
 #[async_trait]
+through!(Retention {
+    fn expire_threads(limit: u32) -> Expired;
+    fn prune_runs(age: Duration, limit: u32) -> u32;
+});
+
 impl Checkpoints for Slow {
     /// A write that was sent arrives, whether or not its sender still waits for it; now and then so
     /// late that the sender has lost its lease meanwhile. Then only the fence can refuse it.

@@ -232,6 +232,7 @@ impl World {
             if_thread_missing: IfThreadMissing::Create,
             policy: PartialPolicy::default(),
             server_configurable: JsonMap::new(),
+            thread_ttl: None,
         };
         let submit = |database: Arc<dyn Database>| {
             let new = new.clone();

@@ -15,3 +15,4 @@ pub mod stream;
 pub mod system;
 pub mod threads;
 pub mod time;
+pub mod ttl;

@@ -17,6 +17,7 @@ use crate::extract::Extract;
 use crate::page::Limit;
 use crate::schema;
 use crate::time::Timestamp;
+use crate::ttl::{self, Expiry, PruneStrategy, Ttl};
 
 /// A conversation.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -49,6 +50,9 @@ pub struct Thread {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Failure>)]
     pub error: Option<RunError>,
+    /// When it expires, for who asks to have that included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Expiry>,
     /// What a search picked out of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -77,7 +81,19 @@ impl From<core::Thread> for Thread {
             values: thread.values,
             interrupts: thread.interrupts,
             error: thread.error,
+            ttl: None,
             extracted: None,
+        }
+    }
+}
+
+impl Thread {
+    /// The thread with when it expires, if it does.
+    pub fn with_ttl(thread: core::Thread) -> Self {
+        let ttl = Expiry::of(&thread);
+        Self {
+            ttl,
+            ..thread.into()
         }
     }
 }
@@ -112,37 +128,10 @@ pub struct ThreadCreate {
     /// What to do if it exists already; `raise` if none.
     #[schema(schema_with = schema::if_exists, required = false)]
     pub if_exists: Option<IfExists>,
-    /// Checked, but not acted on: threads do not expire.
+    /// How long it is kept after anything last happened on it; as the server is set up if none.
     pub ttl: Option<Ttl>,
     /// A state to begin with, superstep by superstep. Needs `metadata.graph_id`.
     pub supersteps: Option<Vec<Superstep>>,
-}
-
-/// When a thread expires.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub enum Ttl {
-    /// After so many minutes.
-    Minutes(f64),
-    /// After some time, in some way.
-    Full {
-        /// Minutes.
-        ttl: f64,
-        /// What happens then.
-        #[serde(default)]
-        strategy: PruneStrategy,
-    },
-}
-
-/// What happens to threads that are pruned or expire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PruneStrategy {
-    /// They are deleted.
-    #[default]
-    Delete,
-    /// Only their latest state is kept.
-    KeepLatest,
 }
 
 /// Updates that make one checkpoint.
@@ -181,8 +170,10 @@ pub struct ThreadPatch {
     /// Merged into the metadata, key by key.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<JsonMap>,
-    /// See [`ThreadCreate::ttl`].
-    pub ttl: Option<Ttl>,
+    /// How long it is kept from now on, after anything last happened on it; null for good.
+    #[serde(default, deserialize_with = "ttl::given")]
+    #[schema(value_type = Option<Ttl>)]
+    pub ttl: Option<Option<Ttl>>,
 }
 
 /// Which threads to list.

@@ -9,7 +9,7 @@ use crate::ids::{RunId, ThreadId};
 use crate::json::JsonMap;
 use crate::partial::PartialPolicy;
 use crate::run::{MultitaskStrategy, Run, RunKwargs, RunStatus};
-use crate::thread::Thread;
+use crate::thread::{Thread, Ttl};
 
 /// What to do if the thread of a new run does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -40,6 +40,8 @@ pub struct NewRun {
     pub delay: TimeDelta,
     /// What to do without a thread.
     pub if_thread_missing: IfThreadMissing,
+    /// How long the thread is kept if it is created with the run; for good if none.
+    pub thread_ttl: Option<Ttl>,
     /// What is kept of it if it is stopped.
     pub policy: PartialPolicy,
     /// What the server itself adds to `config.configurable`, such as the request's id.

@@ -45,6 +45,7 @@ fn run(assistant: Assistant, config: Value, context: Option<Value>, metadata: Va
         if_thread_missing: IfThreadMissing::default(),
         policy: PartialPolicy::default(),
         server_configurable: map(json!({"langgraph_request_id": "r"})),
+        thread_ttl: None,
     }
 }
 
@@ -60,6 +61,7 @@ fn thread(new: &NewRun, config: Value, metadata: Value) -> Thread {
         values: None,
         interrupts: JsonMap::new(),
         error: None,
+        ttl: None,
     }
 }
 

@@ -38,6 +38,7 @@ use runloom_core::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use runloom_core::thread::Ttl;
 use self::fanout::Fanout;
 
 pub use assistants::ensure_assistants;
@@ -58,6 +59,8 @@ pub struct Config {
     /// The largest request body, in bytes.
     pub body_limit: usize,
     /// How often an open response shows that it is alive while nothing happens.
+    /// How long threads are kept that do not say so themselves; for good if none.
+    pub thread_ttl: Option<Ttl>,
     pub heartbeat: Duration,
     /// Whether a stream says how its run ended in a last event of its own.
     pub end_event: bool,
@@ -75,6 +78,7 @@ impl Default for Config {
             body_limit: 300 * 1024 * 1024,
             heartbeat: Duration::from_secs(5),
             end_event: false,
+            thread_ttl: None,
             ring: RingLimits::default(),
             lease: Duration::from_secs(15),
         }

@@ -32,6 +32,7 @@ mod pruning;
 mod puts;
 mod queue;
 mod rollback;
+mod retention;
 mod rows;
 mod runs;
 mod schema;

@@ -36,9 +36,16 @@ pub(crate) async fn delete_of_runs(
     Ok(())
 }
 
-/// Deletes what can go of a thread's history.
+/// Deletes what can go of a thread's history, unless a run is in flight.
 pub(crate) async fn prune(change: &mut Change, thread: ThreadId) -> Result<()> {
     see_at_rest(change, thread).await?;
+    trim(change, thread).await?;
+    Ok(())
+}
+
+/// Deletes what can go of the history of a thread that is locked and at rest. Says how many checkpoints
+/// that were.
+pub(crate) async fn trim(change: &mut Change, thread: ThreadId) -> Result<u64> {
     let rows = sqlx::query!(
         r#"select ns, id, parent, metadata as "metadata: Json<JsonMap>"
         from checkpoints where thread_id = $1"#,
@@ -54,7 +61,11 @@ pub(crate) async fn prune(change: &mut Change, thread: ThreadId) -> Result<()> {
     let places = superfluous(&links).into_iter();
     let places = places.map(|link| (link.ns.clone(), link.id.0.clone()));
     let (namespaces, ids): (Vec<_>, Vec<_>) = places.unzip();
-    delete(change, thread, &namespaces, &ids).await
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    delete(change, thread, &namespaces, &ids).await?;
+    Ok(ids.len() as u64)
 }
 
 /// Locks the thread, which must have no run in flight.

@@ -6,13 +6,14 @@ use runloom_core::json::{Json as RawJson, JsonMap};
 use runloom_core::lease::Fence;
 use runloom_core::partial::PartialPolicy;
 use runloom_core::run::{CancelAction, MultitaskStrategy, Run, RunError, RunKwargs, RunStatus};
-use runloom_core::thread::{Thread, ThreadStatus};
+use runloom_core::thread::{Thread, ThreadStatus, Ttl, TtlStrategy};
 use serde::Deserialize;
 use sqlx::types::{Json, Text, Uuid};
 
 pub(crate) use runloom_core::database::rows::{Holder, RunRow, ThreadRow};
 
-/// The columns of `threads`, with those of `thread_values` where they were asked for.
+/// The columns of `threads`, with those of `thread_values` and `thread_ttls` where they were asked
+/// for.
 pub(crate) struct ThreadColumns {
     pub(crate) id: ThreadId,
     pub(crate) created_at: DateTime<Utc>,
@@ -34,6 +35,8 @@ pub(crate) struct ThreadColumns {
     pub(crate) worker_id: Option<Uuid>,
     pub(crate) held_run: Option<Uuid>,
     pub(crate) claimed_at: Option<DateTime<Utc>>,
+    pub(crate) ttl_minutes: Option<f64>,
+    pub(crate) ttl_strategy: Option<Text<TtlStrategy>>,
     pub(crate) values: Option<Json<RawJson>>,
     pub(crate) interrupts: Option<Json<JsonMap>>,
 }
@@ -41,6 +44,7 @@ pub(crate) struct ThreadColumns {
 impl From<ThreadColumns> for ThreadRow {
     fn from(columns: ThreadColumns) -> Self {
         let epoch = columns.epoch;
+        let ttl = columns.ttl_minutes.zip(columns.ttl_strategy);
         let holder = || {
             Some(Holder {
                 run_id: columns.held_run?.into(),
@@ -65,6 +69,10 @@ impl From<ThreadColumns> for ThreadRow {
                 values: columns.values.map(|values| values.0),
                 interrupts: columns.interrupts.map_or_else(JsonMap::new, |map| map.0),
                 error: columns.error.map(|error| error.0),
+                ttl: ttl.map(|(minutes, strategy)| Ttl {
+                    minutes,
+                    strategy: strategy.0,
+                }),
             },
             failed: columns.failed,
             unfinished: columns.unfinished,

@@ -210,6 +210,7 @@ async fn place(
         None => {
             let mut row = ThreadRow::new(new.thread_id, JsonMap::new(), change.now);
             row.temporary = new.kwargs.temporary;
+            row.thread.ttl = new.thread_ttl;
             // The row of the run refers to it.
             let is_ours = threads::insert(change, &row).await?;
             Ok(is_ours.then(|| (row, new.compose(None))))

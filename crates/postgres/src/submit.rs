@@ -17,7 +17,7 @@ use runloom_core::effects::Effects;
 use runloom_core::ids::{RunId, ThreadId, WorkerId};
 use runloom_core::json::JsonMap;
 use runloom_core::run::{CancelAction, MultitaskStrategy, RunStatus};
-use runloom_core::thread::{Thread, ThreadFacts};
+use runloom_core::thread::{Thread, ThreadFacts, Ttl};
 use sqlx::types::{Json, Text, Uuid};
 
 use crate::Postgres;
@@ -25,6 +25,7 @@ use crate::error::Result;
 use crate::json::texts;
 use crate::rows::ThreadRow;
 use crate::server::Server;
+use crate::session::Session;
 use crate::together::Request;
 
 /// How many threads are remembered. When there are more, all are forgotten.
@@ -106,6 +107,7 @@ impl Answer {
             run_id: self.stopped?.into(),
             claim: self.stopped_claim?.into(),
             action: stop_of(strategy)?,
+            trace: None,
         };
         Some((self.stopped_worker?.into(), signal))
     }
@@ -116,6 +118,13 @@ pub(crate) struct Submit {
     new: Arc<NewRun>,
     ground: Option<Ground>,
     composed: Composed,
+}
+
+impl Submit {
+    /// How long the thread is kept that is made for the run. Accepted without any ground it had none.
+    fn ttl(&self) -> Option<Ttl> {
+        self.new.thread_ttl.filter(|_| self.ground.is_none())
+    }
 }
 
 impl Request for Submit {
@@ -221,7 +230,13 @@ async fn submit(server: &Server, requests: &[Arc<Submit>], patient: bool) -> Res
     let alone = each().map(|new| minds_others(new.multitask_strategy));
     let stops = each().map(|new| stop_of(new.multitask_strategy).map(|stop| stop.to_string()));
     let strategies = each().map(|new| new.multitask_strategy.to_string());
-    let mut session = server.statement().await?;
+    // What gives new threads their time goes with it, so it is a transaction then.
+    let lasting = requests.iter().any(|request| request.ttl().is_some());
+    let mut session = if lasting {
+        server.connections.change().await?
+    } else {
+        server.statement().await?
+    };
     let answers = sqlx::query_as!(
         Answer,
         r#"select verdict as "verdict!", moment, place, accepted, wakes,
@@ -257,8 +272,46 @@ async fn submit(server: &Server, requests: &[Arc<Submit>], patient: bool) -> Res
         patient
     );
     let answers = answers.fetch_all(&mut session).await?;
+    if lasting {
+        give_time(&mut session, requests, &answers).await?;
+    }
     session.commit().await?;
     Ok(answers)
+}
+
+/// Notes how long threads are kept that were made for runs.
+async fn give_time(
+    session: &mut Session,
+    requests: &[Arc<Submit>],
+    answers: &[Answer],
+) -> Result<()> {
+    let made = requests
+        .iter()
+        .zip(answers)
+        .filter_map(|(request, answer)| {
+            let ttl = request.ttl().filter(|_| answer.verdict == "accepted")?;
+            Some((request.new.thread_id.0, ttl, answer.moment?))
+        });
+    let made: Vec<_> = made.collect();
+    sqlx::query!(
+        "insert into thread_ttls (thread_id, minutes, strategy, due_at)
+        select id, minutes, strategy, made + minutes * interval '1 minute'
+        from unnest($1::uuid[], $2::float8[], $3::text[], $4::timestamptz[])
+            as t (id, minutes, strategy, made)",
+        &made.iter().map(|(id, ..)| *id).collect::<Vec<_>>(),
+        &made
+            .iter()
+            .map(|(_, ttl, _)| ttl.minutes)
+            .collect::<Vec<_>>(),
+        &made
+            .iter()
+            .map(|(_, ttl, _)| ttl.strategy.to_string())
+            .collect::<Vec<_>>(),
+        &made.iter().map(|(.., at)| *at).collect::<Vec<_>>()
+    )
+    .execute(session)
+    .await?;
+    Ok(())
 }
 
 /// Completes the run for a thread with that ground.

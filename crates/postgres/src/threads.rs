@@ -12,7 +12,7 @@ use runloom_core::effects::Effects;
 use runloom_core::ids::ThreadId;
 use runloom_core::run::CancelAction;
 use runloom_core::search::{Page, SortOrder, ThreadFilter, ThreadSort};
-use runloom_core::thread::{IfExists, NewThread, Thread};
+use runloom_core::thread::{IfExists, NewThread, Thread, TtlStrategy};
 use sqlx::types::Text;
 
 use crate::connections::Change;
@@ -24,7 +24,7 @@ use crate::server::Server;
 use crate::session::Session;
 use crate::stops::carry_out;
 use crate::together::Request;
-use crate::{Postgres, TRIES, runs, search};
+use crate::{Postgres, TRIES, retention, runs, search};
 
 #[async_trait]
 impl Threads for Postgres {
@@ -36,7 +36,8 @@ impl Threads for Postgres {
         }
         for _ in 0..TRIES {
             let mut change = self.server.change().await?;
-            let row = ThreadRow::new(new.id, new.metadata.clone(), change.now);
+            let mut row = ThreadRow::new(new.id, new.metadata.clone(), change.now);
+            row.thread.ttl = new.ttl;
             if insert(&mut change, &row).await? {
                 change.commit().await?;
                 return Ok(row.thread);
@@ -68,6 +69,10 @@ impl Threads for Postgres {
         let mut row = row.ok_or(DatabaseError::NotFound("thread"))?;
         row.thread.metadata.extend(patch.metadata);
         row.thread.updated_at = change.now;
+        if let Some(ttl) = patch.ttl {
+            row.thread.ttl = ttl;
+            retention::store_ttl(&mut change, &row.thread).await?;
+        }
         store(&mut change, &row).await?;
         change.commit().await?;
         Ok(row.thread)
@@ -105,6 +110,7 @@ impl Threads for Postgres {
         row.thread.config = source.thread.config;
         row.thread.values = source.thread.values;
         row.thread.interrupts = source.thread.interrupts;
+        row.thread.ttl = source.thread.ttl;
         row.unfinished = source.unfinished;
         row.refresh(false, change.now);
         if !insert(&mut change, &row).await? {
@@ -120,17 +126,14 @@ impl Threads for Postgres {
 impl Postgres {
     /// Makes a thread in one round trip, with others. None if it is there already.
     async fn make_thread(&self, new: &NewThread) -> Result<Option<Thread>, DatabaseError> {
-        let make = Arc::new(MakeThread(ThreadRow::new(
-            new.id,
-            new.metadata.clone(),
-            DateTime::UNIX_EPOCH,
-        )));
-        let Some(now) = self.threads.ask(&self.server, make).await? else {
-            return Ok(None);
+        let made_at = |now| {
+            let mut row = ThreadRow::new(new.id, new.metadata.clone(), now);
+            row.thread.ttl = new.ttl;
+            row
         };
-        Ok(Some(
-            ThreadRow::new(new.id, new.metadata.clone(), now).thread,
-        ))
+        let make = Arc::new(MakeThread(made_at(DateTime::UNIX_EPOCH)));
+        let now = self.threads.ask(&self.server, make).await?;
+        Ok(now.map(|now| made_at(now).thread))
     }
 }
 
@@ -150,27 +153,41 @@ impl Request for MakeThread {
         requests: &[Arc<Self>],
     ) -> Result<Vec<Option<DateTime<Utc>>>> {
         let threads = || requests.iter().map(|request| &request.0.thread);
+        let ttls = || threads().map(|thread| thread.ttl);
         let ids: Vec<_> = threads().map(|thread| thread.id.0).collect();
         let mut session = server.statement().await?;
         let made = sqlx::query!(
-            r#"insert into threads (
-                id, created_at, updated_at, state_updated_at, metadata, config, status, hinted_at,
-                at_rest_since
+            r#"with made as (
+                insert into threads (
+                    id, created_at, updated_at, state_updated_at, metadata, config, status,
+                    hinted_at, at_rest_since
+                )
+                select t.id, moment, moment, moment, t.metadata::json, t.config::json, t.status,
+                    moment, null
+                from coalesce($5, clock_timestamp()) as moment,
+                    unnest($1::uuid[], $2::text[], $3::text[], $4::text[])
+                        as t (id, metadata, config, status)
+                on conflict do nothing
+                returning id, created_at
+            ), lasting as (
+                insert into thread_ttls (thread_id, minutes, strategy, due_at)
+                select x.id, x.minutes, x.strategy, made.created_at + x.minutes * interval '1 minute'
+                from unnest($1::uuid[], $6::float8[], $7::text[]) as x (id, minutes, strategy)
+                    join made on made.id = x.id
+                where x.minutes is not null
             )
-            select t.id, moment, moment, moment, t.metadata::json, t.config::json, t.status, moment,
-                null
-            from coalesce($5, clock_timestamp()) as moment,
-                unnest($1::uuid[], $2::text[], $3::text[], $4::text[])
-                    as t (id, metadata, config, status)
-            on conflict do nothing
-            returning id, created_at"#,
+            select id, created_at from made"#,
             &ids,
             &texts(threads().map(|thread| Some(&thread.metadata)))? as _,
             &texts(threads().map(|thread| Some(&thread.config)))? as _,
             &threads()
                 .map(|thread| thread.status.to_string())
                 .collect::<Vec<_>>(),
-            server.set_time()
+            server.set_time(),
+            &ttls().map(|ttl| Some(ttl?.minutes)).collect::<Vec<_>>() as _,
+            &ttls()
+                .map(|ttl| Some(ttl?.strategy.to_string()))
+                .collect::<Vec<_>>() as _
         );
         let made = made.fetch_all(&mut session).await?;
         session.commit().await?;
@@ -187,7 +204,9 @@ impl Request for MakeThread {
 pub(crate) async fn lock(change: &mut Change, id: ThreadId) -> Result<Option<ThreadRow>> {
     let row = sqlx::query_as!(
         ThreadColumns,
-        r#"select *, null as "values: _", null as "interrupts: _" from threads where id = $1
+        r#"select *, null as "values: _", null as "interrupts: _", null::float8 as ttl_minutes,
+            null as "ttl_strategy: _"
+        from threads where id = $1
         for no key update"#,
         id.0
     );
@@ -201,7 +220,9 @@ pub(crate) async fn lock(change: &mut Change, id: ThreadId) -> Result<Option<Thr
 pub(crate) async fn lock_shared(change: &mut Change, id: ThreadId) -> Result<Option<ThreadRow>> {
     let row = sqlx::query_as!(
         ThreadColumns,
-        r#"select *, null as "values: _", null as "interrupts: _" from threads where id = $1
+        r#"select *, null as "values: _", null as "interrupts: _", null::float8 as ttl_minutes,
+            null as "ttl_strategy: _"
+        from threads where id = $1
         for share"#,
         id.0
     );
@@ -214,8 +235,11 @@ pub(crate) async fn lock_shared(change: &mut Change, id: ThreadId) -> Result<Opt
 pub(crate) async fn load_whole(db: &mut Session, id: ThreadId) -> Result<Option<ThreadRow>> {
     let row = sqlx::query_as!(
         ThreadColumns,
-        r#"select t.*, v."values" as "values?", v.interrupts as "interrupts?"
-        from threads t left join thread_values v on v.thread_id = t.id
+        r#"select t.*, v."values" as "values?", v.interrupts as "interrupts?",
+            x.minutes as "ttl_minutes?", x.strategy as "ttl_strategy?: Text<TtlStrategy>"
+        from threads t
+            left join thread_values v on v.thread_id = t.id
+            left join thread_ttls x on x.thread_id = t.id
         where t.id = $1"#,
         id.0
     );
@@ -227,10 +251,12 @@ async fn load_many(db: &mut Session, ids: &[ThreadId]) -> Result<Vec<Thread>> {
     let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as!(
         ThreadColumns,
-        r#"select t.*, v."values" as "values?", v.interrupts as "interrupts?"
+        r#"select t.*, v."values" as "values?", v.interrupts as "interrupts?",
+            x.minutes as "ttl_minutes?", x.strategy as "ttl_strategy?: Text<TtlStrategy>"
         from unnest($1::uuid[]) with ordinality as w (id, place)
             cross join lateral (select * from threads where id = w.id limit 1) t
             left join thread_values v on v.thread_id = t.id
+            left join thread_ttls x on x.thread_id = t.id
         order by w.place"#,
         &ids
     );
@@ -258,7 +284,11 @@ pub(crate) async fn insert(change: &mut Change, row: &ThreadRow) -> Result<bool>
         row.at_rest_since,
         row.hinted_at
     );
-    Ok(inserted.execute(&mut **change).await?.rows_affected() > 0)
+    let is_ours = inserted.execute(&mut **change).await?.rows_affected() > 0;
+    if is_ours && row.thread.ttl.is_some() {
+        retention::store_ttl(change, &row.thread).await?;
+    }
+    Ok(is_ours)
 }
 
 /// Writes what may change of a thread that is locked, without its values.

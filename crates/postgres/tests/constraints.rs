@@ -110,7 +110,7 @@ async fn tables_of_threads(connection: &mut PgConnection) -> Vec<String> {
 async fn nothing_outlives_its_thread() {
     let (mut connection, _fresh) = connection().await;
     let owned = tables_of_threads(&mut connection).await;
-    assert!(owned.len() >= 7, "{owned:?}");
+    assert!(owned.len() >= 8, "{owned:?}");
     let rows = format!(
         "insert into threads (
             id, created_at, updated_at, state_updated_at, metadata, config, status, hinted_at
@@ -123,6 +123,7 @@ async fn nothing_outlives_its_thread() {
             now() from threads;
         insert into thread_values (thread_id, \"values\", interrupts) select id, '{{}}', '{{}}'
         from threads;
+        insert into thread_ttls (thread_id, minutes, strategy) select id, 1, 'delete' from threads;
         insert into settlements (thread_id, slot, epoch, claim, run_id)
         select id, 1, 1, id, id from threads;
         insert into checkpoints (

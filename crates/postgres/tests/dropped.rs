@@ -31,6 +31,7 @@ async fn what_follows_a_dropped_call_is_committed_when_it_is_answered() {
             id: ThreadId::new(),
             metadata: JsonMap::new(),
             if_exists: IfExists::Raise,
+            ttl: None,
         };
         // Dropped with one of its requests on the way, each time another one.
         let turns = 1 + step % 4;

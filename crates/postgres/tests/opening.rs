@@ -29,6 +29,7 @@ async fn add_thread(database: &Postgres) -> Result<Thread, DatabaseError> {
         id: ThreadId::new(),
         metadata: JsonMap::new(),
         if_exists: IfExists::Raise,
+        ttl: None,
     };
     database.create_thread(new).await
 }

@@ -52,6 +52,7 @@ impl Scene {
             id: scene.thread,
             metadata: JsonMap::new(),
             if_exists: IfExists::Raise,
+            ttl: None,
         };
         scene.db.create_thread(thread).await.unwrap();
         scene.db.enlist(scene.worker, LEASE).await.unwrap();

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::scene::{a_checkpoint, a_run, a_worker, accepted, claimed, guard, settled_as};
 use common::{Fresh, execute, until_alone};
-use runloom_core::database::{CancelRequest, Checkpoints, Queue, Runs, Threads, Transit};
+use runloom_core::database::{CancelRequest, Checkpoints, Queue, Retention, Runs, Threads, Transit};
 use runloom_core::ids::{ClaimId, ThreadId};
 use runloom_core::run::{CancelAction, MultitaskStrategy};
 use runloom_core::search::CancelSelection;
@@ -40,6 +40,8 @@ const CONTENT: &str = "
     from threads t, generate_series(1, 3) n where t.created_at = now();
     insert into thread_values (thread_id, \"values\", interrupts) select id, '{}', '{}' from threads
     where created_at = now();
+    insert into thread_ttls (thread_id, minutes, strategy, due_at)
+    select id, 60, 'delete', now() + interval '1 hour' from threads where created_at = now();
     insert into settlements (thread_id, slot, epoch, claim, run_id)
     select id, n, n, gen_random_uuid(), gen_random_uuid() from threads, generate_series(1, 3) n
     where created_at = now();
@@ -61,10 +63,11 @@ const CONTENT: &str = "
     select 'notes', n::text::bytea, '{}', now(), now() from generate_series(1, 8000) n";
 
 /// The tables that grow with use.
-const GROWING: [&str; 8] = [
+const GROWING: [&str; 9] = [
     "threads",
     "runs",
     "thread_values",
+    "thread_ttls",
     "settlements",
     "checkpoints",
     "channel_blobs",
@@ -131,6 +134,8 @@ async fn statements_go_by_their_indexes() {
         ("worker_id is not null and not exists", "threads_held"),
         ("from renewed left join", "threads_held"),
         ("temporary and at_rest_since <= $1", "threads_temporary"),
+        ("from thread_ttls where due_at <= $1", "thread_ttls_due"),
+        ("updated_at <= $1 order by updated_at", "runs_over"),
         (
             "status in ('pending', 'running')) or id = $2",
             "runs_in_flight",
@@ -207,6 +212,8 @@ async fn run_often(db: &Postgres) {
         db.prune_temporary(Duration::from_mins(1), 10)
             .await
             .unwrap();
+        assert_eq!(db.expire_threads(10).await.unwrap().seen, 0);
+        db.prune_runs(Duration::from_mins(1), 10).await.unwrap();
         db.checkpoint(thread, "", None).await.unwrap();
         db.thread(thread).await.unwrap();
         db.run(Some(thread), last.id).await.unwrap();

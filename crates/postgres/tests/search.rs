@@ -37,6 +37,7 @@ async fn thread(db: &impl Database, metadata: &Value) -> ThreadId {
         id: ThreadId::new(),
         metadata: map(metadata),
         if_exists: IfExists::Raise,
+        ttl: None,
     };
     db.create_thread(new).await.unwrap().id
 }
@@ -147,7 +148,10 @@ async fn metadata_are_found_as_they_were_changed_last() {
     let id = thread(&db, &json!({})).await;
     for user in ["ada", "bob"] {
         let metadata = map(&json!({ "user": user }));
-        let patch = runloom_core::database::ThreadPatch { metadata };
+        let patch = runloom_core::database::ThreadPatch {
+            metadata,
+            ttl: None,
+        };
         db.patch_thread(id, patch).await.unwrap();
     }
     assert_eq!(

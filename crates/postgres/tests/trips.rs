@@ -111,6 +111,7 @@ async fn a_thread_that_another_process_changed_takes_one_more() {
         id: ThreadId::new(),
         metadata: json!({"user": "ann"}).as_object().unwrap().clone(),
         if_exists: IfExists::Raise,
+        ttl: None,
     };
     let thread = new.id;
     fresh
@@ -128,6 +129,7 @@ async fn a_thread_that_another_process_changed_takes_one_more() {
         id: ThreadId::new(),
         metadata: JsonMap::new(),
         if_exists: IfExists::Raise,
+        ttl: None,
     };
     let thread = new.id;
     db.create_thread(new).await.unwrap();

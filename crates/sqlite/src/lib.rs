@@ -29,6 +29,7 @@ mod pruning;
 mod queue;
 mod reader;
 mod rollback;
+mod retention;
 mod rows;
 mod runs;
 mod search;

@@ -16,11 +16,18 @@ struct Migration {
 }
 
 /// All steps, by their files in `migrations/`.
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    description: "init",
-    sql: include_str!("../migrations/0001_init.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        description: "init",
+        sql: include_str!("../migrations/0001_init.sql"),
+    },
+    Migration {
+        version: 2,
+        description: "retention",
+        sql: include_str!("../migrations/0002_retention.sql"),
+    },
+];
 
 const APPLIED: &str = "create table if not exists _sqlx_migrations (
     version bigint primary key,

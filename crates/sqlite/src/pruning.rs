@@ -42,9 +42,15 @@ columns! {
     }
 }
 
-/// Deletes what can go of a thread's history.
+/// Deletes what can go of a thread's history, unless a run is in flight.
 pub(crate) fn prune(change: &Change<'_>, thread: ThreadId) -> Result<()> {
     see_at_rest(change, thread)?;
+    trim(change, thread)?;
+    Ok(())
+}
+
+/// Deletes what can go of the history of a thread at rest. Says how many checkpoints that were.
+pub(crate) fn trim(change: &Change<'_>, thread: ThreadId) -> Result<usize> {
     let rows: Vec<LinkColumns> = all(
         change,
         "select ns, id, parent, metadata
@@ -59,8 +65,12 @@ pub(crate) fn prune(change: &Change<'_>, thread: ThreadId) -> Result<()> {
         })
         .collect();
     let places = superfluous(&links).into_iter();
-    let places = places.map(|link| (link.ns.clone(), link.id.0.clone()));
-    delete(change, thread, places.collect())
+    let places: Vec<_> = places
+        .map(|link| (link.ns.clone(), link.id.0.clone()))
+        .collect();
+    let count = places.len();
+    delete(change, thread, places)?;
+    Ok(count)
 }
 
 fn see_at_rest(change: &Change<'_>, thread: ThreadId) -> Result<()> {

@@ -5,7 +5,7 @@ use runloom_core::json::{Json as RawJson, JsonMap};
 use runloom_core::lease::Fence;
 use runloom_core::partial::PartialPolicy;
 use runloom_core::run::{CancelAction, MultitaskStrategy, Run, RunError, RunKwargs, RunStatus};
-use runloom_core::thread::{Thread, ThreadStatus};
+use runloom_core::thread::{Thread, ThreadStatus, Ttl, TtlStrategy};
 use uuid::Uuid;
 
 use crate::convert::time;
@@ -15,6 +15,7 @@ pub(crate) use runloom_core::database::rows::{Holder, RunRow, ThreadRow};
 
 columns! {
     /// The columns of `threads`, with those of `thread_values` where they were asked for.
+    #[expect(dead_code, reason = "only statements ask when a thread was trimmed")]
     pub(crate) struct ThreadColumns {
         id: Uuid,
         created_at: i64,
@@ -36,6 +37,9 @@ columns! {
         worker_id: Option<Uuid>,
         held_run: Option<Uuid>,
         claimed_at: Option<i64>,
+        ttl_minutes: Option<f64>,
+        ttl_strategy: Option<Word<TtlStrategy>>,
+        trimmed_at: Option<i64>,
         values: Option<Json<RawJson>>,
         interrupts: Option<Json<JsonMap>>,
     }
@@ -44,6 +48,7 @@ columns! {
 impl From<ThreadColumns> for ThreadRow {
     fn from(columns: ThreadColumns) -> Self {
         let epoch = columns.epoch;
+        let ttl = columns.ttl_minutes.zip(columns.ttl_strategy);
         let holder = || {
             Some(Holder {
                 run_id: columns.held_run?.into(),
@@ -68,6 +73,10 @@ impl From<ThreadColumns> for ThreadRow {
                 values: columns.values.map(|values| values.0),
                 interrupts: columns.interrupts.map_or_else(JsonMap::new, |map| map.0),
                 error: columns.error.map(|error| error.0),
+                ttl: ttl.map(|(minutes, strategy)| Ttl {
+                    minutes,
+                    strategy: strategy.0,
+                }),
             },
             failed: columns.failed,
             unfinished: columns.unfinished,

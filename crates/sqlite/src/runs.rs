@@ -120,6 +120,7 @@ fn place(
         None => {
             let mut row = ThreadRow::new(new.thread_id, JsonMap::new(), now);
             row.temporary = new.kwargs.temporary;
+            row.thread.ttl = new.thread_ttl;
             Ok((row, new.compose(None)))
         }
     }

@@ -42,6 +42,7 @@ fn reopen(folder: &TempDir, pragma: &str) -> Sqlite {
     Sqlite {
         readers: Some(start_readers(connections::readers(&file, 2).unwrap()).unwrap()),
         writer: start_writer(writer, rules).unwrap(),
+        clock: Arc::new(SystemClock),
         _lock: None,
     }
 }
@@ -127,6 +128,7 @@ async fn a_change_that_is_dropped_half_way_leaves_nothing_half_done() {
             id: ThreadId::new(),
             metadata: JsonMap::new(),
             if_exists: IfExists::Raise,
+            ttl: None,
         };
         let id = new.id;
         let done = polled_so_often(database.create_thread(new), polls % 4).await;
@@ -164,6 +166,7 @@ async fn a_search_takes_more_ids_than_a_statement_has_variables() {
         id: ThreadId::new(),
         metadata: JsonMap::new(),
         if_exists: IfExists::Raise,
+        ttl: None,
     };
     let known = database.create_thread(new).await.unwrap().id;
     let others = std::iter::repeat_with(ThreadId::new).take(40_000);

@@ -41,6 +41,7 @@ impl Threads for Sqlite {
             let row = load_whole(change, id)?;
             let mut row = row.ok_or(DatabaseError::NotFound("thread"))?;
             row.thread.metadata.extend(patch.metadata);
+            row.thread.ttl = patch.ttl.unwrap_or(row.thread.ttl);
             row.thread.updated_at = change.now;
             store(change, &row)?;
             Ok(row.thread)
@@ -85,7 +86,8 @@ fn create(change: &Change<'_>, new: NewThread) -> Result<Thread> {
         (Some(_), IfExists::Raise) => Err(DatabaseError::Exists("thread").into()),
         (Some(row), IfExists::DoNothing) => Ok(row.thread),
         (None, _) => {
-            let row = ThreadRow::new(new.id, new.metadata, change.now);
+            let mut row = ThreadRow::new(new.id, new.metadata, change.now);
+            row.thread.ttl = new.ttl;
             store(change, &row)?;
             Ok(row.thread)
         }
@@ -102,6 +104,7 @@ fn copy(change: &Change<'_>, from: ThreadId, to: ThreadId) -> Result<Thread> {
     row.thread.config = source.thread.config;
     row.thread.values = source.thread.values;
     row.thread.interrupts = source.thread.interrupts;
+    row.thread.ttl = source.thread.ttl;
     row.unfinished = source.unfinished;
     row.refresh(false, change.now);
     store(change, &row)?;
@@ -139,8 +142,8 @@ pub(crate) fn store(change: &Change<'_>, row: &ThreadRow) -> Result<()> {
         "insert into threads (
             id, created_at, updated_at, state_updated_at, metadata, config, status, error,
             failed, unfinished, temporary, at_rest_since, hinted_at, next_seq, accepted_at,
-            epoch, claim, worker_id, held_run, claimed_at
-        ) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            epoch, claim, worker_id, held_run, claimed_at, ttl_minutes, ttl_strategy
+        ) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         on conflict (id) do update set
             updated_at = excluded.updated_at, state_updated_at = excluded.state_updated_at,
             metadata = excluded.metadata, config = excluded.config,
@@ -149,7 +152,8 @@ pub(crate) fn store(change: &Change<'_>, row: &ThreadRow) -> Result<()> {
             at_rest_since = excluded.at_rest_since, hinted_at = excluded.hinted_at,
             next_seq = excluded.next_seq, accepted_at = excluded.accepted_at,
             epoch = excluded.epoch, claim = excluded.claim, worker_id = excluded.worker_id,
-            held_run = excluded.held_run, claimed_at = excluded.claimed_at",
+            held_run = excluded.held_run, claimed_at = excluded.claimed_at,
+            ttl_minutes = excluded.ttl_minutes, ttl_strategy = excluded.ttl_strategy",
         params![
             row.thread.id.0,
             micros(row.thread.created_at),
@@ -170,7 +174,9 @@ pub(crate) fn store(change: &Change<'_>, row: &ThreadRow) -> Result<()> {
             row.holder.map(|holder| holder.fence.claim.0),
             row.holder.map(|holder| holder.worker_id.0),
             row.holder.map(|holder| holder.run_id.0),
-            row.holder.map(|holder| micros(holder.claimed_at))
+            row.holder.map(|holder| micros(holder.claimed_at)),
+            row.thread.ttl.map(|ttl| ttl.minutes),
+            row.thread.ttl.map(|ttl| Word(ttl.strategy))
         ],
     )?;
     Ok(())

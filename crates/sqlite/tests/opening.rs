@@ -32,6 +32,7 @@ async fn add_thread(database: &Sqlite) -> ThreadId {
         id: ThreadId::new(),
         metadata: JsonMap::new(),
         if_exists: IfExists::Raise,
+        ttl: None,
     };
     database.create_thread(new).await.unwrap().id
 }
@@ -135,7 +136,10 @@ async fn a_schema_that_is_not_what_it_was_is_refused() {
             "migration 1 was another when it was applied",
         ),
         ("success = 0", "migration 1 was applied only in part"),
-        ("version = 0", "migration 0 is not known here"),
+        (
+            "version = 0 where version = 1",
+            "migration 0 is not known here",
+        ),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let connection = behind(folder.path()).await;

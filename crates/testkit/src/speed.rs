@@ -81,6 +81,7 @@ fn run_on(thread_id: ThreadId, assistant: &Assistant) -> NewRun {
         if_thread_missing: IfThreadMissing::Create,
         policy: PartialPolicy::default(),
         server_configurable: JsonMap::new(),
+        thread_ttl: None,
     }
 }
 

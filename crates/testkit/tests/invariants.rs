@@ -153,6 +153,7 @@ impl Scene {
             if_thread_missing: IfThreadMissing::Create,
             policy: PartialPolicy::default(),
             server_configurable: JsonMap::new(),
+            thread_ttl: None,
         };
         let id = new.id;
         self.clock.advance(Duration::from_millis(1));

@@ -16,6 +16,7 @@ mod items;
 mod outbox;
 mod queue;
 pub mod rows;
+mod retention;
 mod runs;
 mod threads;
 
@@ -26,11 +27,18 @@ pub use outbox::Outbox;
 pub use queue::{Queue, Settled, Settlement, Sweep, Transit};
 pub use runs::{CancelRequest, Cancelled, Runs, Submission};
 pub use threads::{ThreadDeletion, ThreadPatch, Threads};
+pub use retention::{Expired, Retention};
 
 /// Everything the server needs from a database.
-pub trait Database: Threads + Runs + Queue + Checkpoints + Assistants + Items {}
+pub trait Database:
+    Threads + Runs + Queue + Retention + Checkpoints + Assistants + Items
+{
+}
 
-impl<T: Threads + Runs + Queue + Checkpoints + Assistants + Items> Database for T {}
+impl<T> Database for T where
+    T: Threads + Runs + Queue + Retention + Checkpoints + Assistants + Items
+{
+}
 
 /// Why a database refused, by what the caller can do about it.
 #[derive(Debug, thiserror::Error)]

@@ -62,6 +62,7 @@ impl ThreadRow {
                 values: None,
                 interrupts: JsonMap::new(),
                 error: None,
+                ttl: None,
             },
             failed: false,
             unfinished: false,

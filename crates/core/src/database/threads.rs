@@ -7,13 +7,15 @@ use crate::effects::Effects;
 use crate::ids::ThreadId;
 use crate::json::JsonMap;
 use crate::search::{Page, SortOrder, ThreadFilter, ThreadSort};
-use crate::thread::{NewThread, Thread};
+use crate::thread::{NewThread, Thread, Ttl};
 
 /// A change of a thread's own fields.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ThreadPatch {
     /// Merged into the metadata, key by key.
     pub metadata: JsonMap,
+    /// How long the thread is kept from now on: `Some(None)` for good, none as before.
+    pub ttl: Option<Option<Ttl>>,
 }
 
 /// The answer to deleting a thread.
@@ -55,6 +57,7 @@ pub trait Threads: Send + Sync + 'static {
     /// How many threads match.
     async fn count_threads(&self, filter: &ThreadFilter) -> Result<u64, DatabaseError>;
 
-    /// Copies a thread with its metadata, configuration, values and checkpoints, without its runs.
+    /// Copies a thread with its metadata, configuration, values, checkpoints and time to live, without
+    /// its runs.
     async fn copy_thread(&self, from: ThreadId, to: ThreadId) -> Result<Thread, DatabaseError>;
 }

@@ -2,7 +2,7 @@
 
 use axum::http::HeaderMap;
 use runloom_api::runs::{OnDisconnect, RunRequest};
-use runloom_core::compose::NewRun;
+use runloom_core::compose::{IfThreadMissing, NewRun};
 use runloom_core::database::{DatabaseError, Submission};
 use runloom_core::effects::Effects;
 use runloom_core::ids::{RunId, ThreadId, random_id};
@@ -50,6 +50,9 @@ impl Gateway {
         );
         let mut server_configurable = request.own_configurable;
         server_configurable.extend(self.of_the_server(headers, request.delay.num_milliseconds()));
+        // What is made for this run only goes with it.
+        let brings_thread = request.if_thread_missing == IfThreadMissing::Create;
+        let lasts = brings_thread && !request.kwargs.temporary;
         Ok(Prepared {
             new: NewRun {
                 id: RunId::new(),
@@ -70,6 +73,7 @@ impl Gateway {
     /// What graphs find in `configurable` beside what the caller put there.
     fn of_the_server(&self, headers: &HeaderMap, delay_millis: i64) -> JsonMap {
         let request_id = headers.get("x-request-id");
+                thread_ttl: self.config.thread_ttl.filter(|_| lasts),
         let request_id = request_id
             .and_then(|id| id.to_str().ok())
             .filter(|id| !id.is_empty() && id.len() <= LONGEST_REQUEST_ID)

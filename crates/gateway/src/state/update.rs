@@ -8,7 +8,7 @@ use runloom_api::error::ErrorBody;
 use runloom_api::paths;
 use runloom_api::state::{Checkpoint, StatePatch, StateUpdate, StateUpdated};
 use runloom_api::threads::Superstep;
-use runloom_core::database::{DatabaseError, Guard};
+use runloom_core::database::{DatabaseError, Guard, ThreadPatch};
 use runloom_core::ids::{CheckpointId, GraphId, ThreadId};
 use runloom_core::json::JsonMap;
 use runloom_core::state::{Head, NodeUpdate, StateUpdate as CoreUpdate};
@@ -68,8 +68,11 @@ pub(super) async fn patch_thread_state(
     ThreadPath(thread_id): ThreadPath,
     Body(body): Body<StatePatch>,
 ) -> Result<StatusCode, Refusal> {
-    let metadata = body.metadata.unwrap_or_default();
-    gateway.patch_thread(thread_id, metadata).await?;
+    let patch = ThreadPatch {
+        metadata: body.metadata.unwrap_or_default(),
+        ttl: None,
+    };
+    gateway.patch_thread(thread_id, patch).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use runloom_api::error::ErrorBody;
 use runloom_api::paths;
 use runloom_api::threads::{Thread, ThreadCreate, ThreadPatch};
+use runloom_api::ttl::Ttl;
 use runloom_core::database::{self, DatabaseError};
 use runloom_core::ids::ThreadId;
 use runloom_core::thread::{self as core, IfExists, NewThread};
@@ -18,7 +19,7 @@ use utoipa_axum::routes;
 
 use crate::Gateway;
 use crate::error::Refusal;
-use crate::extract::{Body, ThreadPath, id};
+use crate::extract::{Body, QueryParams, ThreadPath, id};
 use crate::state::FirstState;
 
 const TAG: &str = "Threads";
@@ -47,6 +48,7 @@ async fn create_thread(
         // put here before the first run does.
         metadata: body.metadata.unwrap_or_default(),
         if_exists: body.if_exists.unwrap_or_default(),
+        ttl: meant(body.ttl)?.or(gateway.config.thread_ttl),
     };
     let supersteps = body.supersteps.filter(|supersteps| !supersteps.is_empty());
     let Some(supersteps) = supersteps else {
@@ -78,18 +80,40 @@ async fn create(gateway: &Gateway, new: NewThread) -> Result<core::Thread, Refus
     })
 }
 
+/// What a time to live means.
+fn meant(ttl: Option<Ttl>) -> Result<Option<core::Ttl>, Refusal> {
+    let Some(ttl) = ttl else {
+        return Ok(None);
+    };
+    let meant = ttl.meant().ok_or_else(|| {
+        let most = core::Ttl::MOST_MINUTES;
+        Refusal::invalid(format!(
+            "'ttl' must be a positive number of minutes, at most {most}"
+        ))
+    })?;
+    Ok(Some(meant))
+}
+
 /// Get a thread.
 #[utoipa::path(get, path = paths::THREAD, tag = TAG,
-    params(("thread_id" = uuid::Uuid, Path, description = "Its id")),
+    params(("thread_id" = uuid::Uuid, Path, description = "Its id"),
+        ("include" = Option<String>, Query, description = "`ttl` for when it expires")),
     responses((status = 200, body = Thread), (status = 404, body = ErrorBody)))]
 async fn get_thread(
     State(gateway): State<Gateway>,
     ThreadPath(id): ThreadPath,
+    query: QueryParams,
 ) -> Result<Json<Thread>, Refusal> {
-    Ok(Json(gateway.thread(id).await?.into()))
+    let thread = gateway.thread(id).await?;
+    let mut included = query.all("include").flat_map(|names| names.split(','));
+    Ok(Json(if included.any(|name| name.trim() == "ttl") {
+        Thread::with_ttl(thread)
+    } else {
+        thread.into()
+    }))
 }
 
-/// Change a thread's metadata.
+/// Change a thread's metadata, or how long it is kept.
 #[utoipa::path(patch, path = paths::THREAD, tag = TAG, request_body = ThreadPatch,
     params(("thread_id" = uuid::Uuid, Path, description = "Its id"),
         ("prefer" = Option<String>, Header, description = "`return=minimal` for no body")),
@@ -100,8 +124,11 @@ async fn patch_thread(
     headers: HeaderMap,
     Body(body): Body<ThreadPatch>,
 ) -> Result<Response, Refusal> {
-    let metadata = body.metadata.unwrap_or_default();
-    let thread = gateway.patch_thread(id, metadata).await?;
+    let patch = database::ThreadPatch {
+        metadata: body.metadata.unwrap_or_default(),
+        ttl: body.ttl.map(meant).transpose()?,
+    };
+    let thread = gateway.patch_thread(id, patch).await?;
     let preferences = headers.get_all("prefer").iter();
     let minimal = preferences
         .filter_map(|value| value.to_str().ok())
@@ -138,13 +165,12 @@ impl Gateway {
         thread.ok_or_else(|| Refusal::no_thread(id))
     }
 
-    /// Merges `metadata` into that of a thread.
+    /// Changes a thread's own fields.
     pub(crate) async fn patch_thread(
         &self,
         id: ThreadId,
-        metadata: runloom_core::json::JsonMap,
+        patch: database::ThreadPatch,
     ) -> Result<core::Thread, Refusal> {
-        let patch = database::ThreadPatch { metadata };
         let patched = self.database().patch_thread(id, patch).await;
         patched.map_err(|error| match error {
             DatabaseError::NotFound(_) => Refusal::no_thread(id),

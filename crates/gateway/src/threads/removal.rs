@@ -11,7 +11,8 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use runloom_api::error::{ErrorBody, ErrorCode};
 use runloom_api::paths;
-use runloom_api::threads::{PruneStrategy, Pruned, ThreadPrune};
+use runloom_api::threads::{Pruned, ThreadPrune};
+use runloom_api::ttl::PruneStrategy;
 use runloom_core::bus::RunChange;
 use runloom_core::database::{DatabaseError, ThreadDeletion};
 use runloom_core::ids::ThreadId;
@@ -46,21 +47,23 @@ pub(super) async fn delete_thread(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Delete many threads. Unknown ones are passed over, and so are those that cannot be stopped.
+/// Delete many threads, or their history. Unknown ones are passed over, and so are those that cannot be
+/// stopped; where only the history is to go, those that are busy.
 #[utoipa::path(post, path = paths::THREADS_PRUNE, tag = TAG, request_body = ThreadPrune,
     responses((status = 200, body = Pruned)))]
 async fn prune_threads(
     State(gateway): State<Gateway>,
     Body(body): Body<ThreadPrune>,
 ) -> Result<Json<Pruned>, Refusal> {
-    if body.strategy == PruneStrategy::KeepLatest {
-        let detail = "The strategy 'keep_latest' is not supported. Use 'delete'.";
-        return Err(Refusal::invalid(detail));
-    }
     let removals = body.thread_ids.into_iter().map(|id| {
         let gateway = gateway.clone();
         async move {
-            match gateway.remove_thread(ThreadId(id)).await {
+            let id = ThreadId(id);
+            let done = match body.strategy {
+                PruneStrategy::Delete => gateway.remove_thread(id).await,
+                PruneStrategy::KeepLatest => gateway.trim_thread(id).await,
+            };
+            match done {
                 Ok(()) => Ok(1),
                 Err(Refusal {
                     code: ErrorCode::NotFound | ErrorCode::Conflict,
@@ -105,6 +108,16 @@ impl Gateway {
             // Whatever wakes us, and even if nothing does: the database has the answer.
             let _ = timeout(left.min(LOOK_AGAIN), changes.next()).await;
         }
+    }
+
+    /// Deletes the history of a thread at rest.
+    async fn trim_thread(&self, id: ThreadId) -> Result<(), Refusal> {
+        let trimmed = self.database().prune_checkpoints(id).await;
+        trimmed.map_err(|error| match error {
+            DatabaseError::Busy => Refusal::conflict("the thread is busy"),
+            DatabaseError::NotFound(_) => Refusal::no_thread(id),
+            other => other.into(),
+        })
     }
 
     async fn try_to_remove(&self, id: ThreadId) -> Result<bool, DatabaseError> {

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 use runloom_core::bus::Notifier;
 use runloom_core::database::{Queue, Runs, Settlement, Transit};
+use runloom_core::thread::{Ttl, TtlStrategy};
+use runloom_gateway::Config;
 use serde_json::{Value, json};
 
 use crate::support::{Server, thread_id};
@@ -65,6 +68,9 @@ async fn what_a_thread_cannot_be_created_with_writes_nothing() {
         json!({"ttl": "soon"}),
         json!({"ttl": {"strategy": "delete"}}),
         json!({"ttl": {"ttl": 1, "strategy": "burn"}}),
+        json!({"ttl": 0}),
+        json!({"ttl": {"ttl": -1.5}}),
+        json!({"ttl": 1e9}),
         json!({"supersteps": [{"updates": "x"}]}),
         json!([]),
     ] {
@@ -75,16 +81,92 @@ async fn what_a_thread_cannot_be_created_with_writes_nothing() {
     assert_eq!(server.post("/threads/count", json!({})).await.json(200), 0);
 }
 
+/// The time to live that a thread shows, without the moment at which it is up, and that moment.
+async fn shown_ttl(server: &Server, id: &str) -> (Value, Option<DateTime<Utc>>) {
+    let path = format!("/threads/{id}");
+    assert_eq!(server.get(&path).await.json(200).get("ttl"), None);
+    let path = format!("{path}?include=values,ttl");
+    let mut ttl = server.get(&path).await.json(200)["ttl"].take();
+    let at = ttl.as_object_mut().and_then(|ttl| ttl.remove("expires_at"));
+    (ttl, at.map(|at| serde_json::from_value(at).unwrap()))
+}
+
 #[tokio::test]
-async fn a_ttl_is_taken_in_both_forms() {
+async fn a_ttl_is_taken_in_both_forms_and_shown_on_request() {
     let server = Server::start().await;
-    for ttl in [
-        json!(5),
-        json!({"ttl": 5, "strategy": "keep_latest"}),
-        json!({"ttl": 0.5}),
+    let trimming = json!({"ttl": 5, "strategy": "keep_latest"});
+    for (ttl, strategy, minutes, seconds) in [
+        (json!(5), "delete", 5.0, 300),
+        (trimming, "keep_latest", 5.0, 300),
+        (json!({"ttl": 0.5}), "delete", 0.5, 30),
     ] {
-        server.post("/threads", json!({"ttl": ttl})).await.json(200);
+        let made = server.post("/threads", json!({"ttl": ttl})).await.json(200);
+        let id = made["thread_id"].as_str().unwrap();
+        let (shown, at) = shown_ttl(&server, id).await;
+        assert_eq!(shown, json!({"strategy": strategy, "ttl_minutes": minutes}));
+        let created: DateTime<Utc> = made["created_at"].as_str().unwrap().parse().unwrap();
+        assert_eq!(at.unwrap() - created, TimeDelta::seconds(seconds));
     }
+}
+
+#[tokio::test]
+async fn a_ttl_is_changed_and_taken_away_by_a_patch() {
+    let server = Server::start().await;
+    let id = thread_id(1).to_string();
+    server.thread(1, json!({"a": 1})).await;
+    let path = format!("/threads/{id}");
+    let patch = async |body: Value| server.call("PATCH", &path, body).await;
+    assert_eq!(shown_ttl(&server, &id).await, (Value::Null, None));
+    patch(json!({"ttl": 7})).await.json(200);
+    let kept = json!({"strategy": "delete", "ttl_minutes": 7.0});
+    assert_eq!(shown_ttl(&server, &id).await.0, kept);
+    for wrong in [json!(0), json!("long"), json!({"strategy": "delete"})] {
+        let body = json!({"ttl": wrong, "metadata": {"a": 2}});
+        patch(body).await.refusal(422);
+    }
+    let unchanged = patch(json!({"metadata": {"b": 1}})).await.json(200);
+    assert_eq!(unchanged["metadata"], json!({"a": 1, "b": 1}));
+    assert_eq!(shown_ttl(&server, &id).await.0, kept);
+    patch(json!({"ttl": null})).await.json(200);
+    assert_eq!(shown_ttl(&server, &id).await, (Value::Null, None));
+}
+
+#[tokio::test]
+async fn threads_have_the_ttl_of_the_server_if_they_name_none() {
+    let ttl = Ttl::new(60.0, TtlStrategy::KeepLatest);
+    let server = Server::configured(Config {
+        thread_ttl: ttl,
+        ..Config::default()
+    })
+    .await;
+    let usual = json!({"strategy": "keep_latest", "ttl_minutes": 60.0});
+    server.thread(1, json!({})).await;
+    assert_eq!(shown_ttl(&server, &thread_id(1).to_string()).await.0, usual);
+    let own = server.post("/threads", json!({"ttl": 1})).await.json(200);
+    let own = own["thread_id"].as_str().unwrap();
+    assert_eq!(shown_ttl(&server, own).await.0["ttl_minutes"], 1.0);
+
+    let path = format!("/threads/{}/runs", thread_id(2));
+    let body = json!({"assistant_id": "agent", "if_not_exists": "create"});
+    server.post(&path, body).await.json(200);
+    assert_eq!(shown_ttl(&server, &thread_id(2).to_string()).await.0, usual);
+    for (on_completion, ttl) in [("delete", Value::Null), ("keep", usual)] {
+        let body = json!({"assistant_id": "agent", "on_completion": on_completion});
+        let run = server.post("/runs", body).await.json(200);
+        let thread = run["thread_id"].as_str().unwrap();
+        assert_eq!(shown_ttl(&server, thread).await.0, ttl, "{on_completion}");
+    }
+}
+
+#[tokio::test]
+async fn the_history_of_threads_is_pruned_and_busy_ones_are_passed_over() {
+    let server = three_threads().await;
+    server.run(2).await;
+    let ids = [thread_id(1), thread_id(2), thread_id(9)];
+    let body = json!({"thread_ids": ids, "strategy": "keep_latest"});
+    let pruned = server.post("/threads/prune", body).await.json(200);
+    assert_eq!(pruned, json!({"pruned_count": 1}));
+    assert_eq!(server.post("/threads/count", json!({})).await.json(200), 3);
 }
 
 #[tokio::test]
@@ -295,7 +377,6 @@ async fn threads_are_pruned_and_unknown_ones_passed_over() {
     assert_eq!(server.post("/threads/count", json!({})).await.json(200), 1);
 
     for wrong in [
-        json!({"thread_ids": [thread_id(3)], "strategy": "keep_latest"}),
         json!({"thread_ids": [thread_id(3)], "strategy": "burn"}),
         json!({"thread_ids": ["one"]}),
         json!({}),

@@ -156,6 +156,14 @@ fn the_queue_goes_by_its_indexes() {
             "SEARCH threads USING INDEX threads_temporary (at_rest_since<?)",
         ),
         (
+            "from threads where ttl_minutes is not null and status <> 'busy'",
+            "SEARCH threads USING INDEX threads_expiring (<expr><?)",
+        ),
+        (
+            "select id from runs where status not in ('pending', 'running') and updated_at <= ?",
+            "SEARCH runs USING INDEX runs_over (updated_at<?)",
+        ),
+        (
             "select * from runs where thread_id = ? and status in ('pending', 'running')",
             "SEARCH runs USING INDEX runs_in_flight (thread_id=?)",
         ),

@@ -9,6 +9,7 @@ mod checkpoints;
 mod items;
 mod queue;
 mod runs;
+mod retention;
 mod shelf;
 mod state;
 mod thread_row;

@@ -10,6 +10,7 @@ use runloom_core::ids::{RunId, ThreadId};
 use runloom_core::json::JsonMap;
 use runloom_core::run::Run;
 use runloom_core::search::{CancelSelection, Page, RunFilter};
+use runloom_core::thread::Thread;
 
 use super::Memory;
 use super::state::{State, paged};
@@ -109,7 +110,10 @@ fn accept(
 ) -> Result<Option<(ThreadRow, Run, Effects)>, DatabaseError> {
     let composed = new.compose(row.as_ref().map(|row| &row.thread));
     let mut row = row.unwrap_or_else(|| {
-        let mut row = ThreadRow::new(blank(new.thread_id, JsonMap::new(), now));
+        let mut row = ThreadRow::new(Thread {
+            ttl: new.thread_ttl,
+            ..blank(new.thread_id, JsonMap::new(), now)
+        });
         row.temporary = new.kwargs.temporary;
         row
     });

@@ -154,8 +154,8 @@ impl Shelf {
         self.forget(&theirs);
     }
 
-    /// Deletes the history.
-    pub(super) fn prune(&mut self) {
+    /// Deletes the history. Says how many checkpoints that were.
+    pub(super) fn prune(&mut self) -> usize {
         let links = self.checkpoints.values();
         let links: Vec<_> = links
             .map(|row| {
@@ -168,6 +168,7 @@ impl Shelf {
             .map(|link| (link.ns.clone(), link.id.clone()))
             .collect();
         self.forget(&superfluous);
+        superfluous.len()
     }
 
     /// Deletes checkpoints with what is beside them, and values that no other one names.

@@ -42,6 +42,8 @@ pub(super) struct ThreadRow {
     pub(super) settled: Vec<PastSettlement>,
 
     pub(super) shelf: Shelf,
+    /// How the thread was, by its `updated_at`, when its time was up and its history was deleted.
+    pub(super) trimmed: Option<DateTime<Utc>>,
 }
 
 /// A run with what only the queue needs to know.
@@ -95,6 +97,7 @@ impl ThreadRow {
             holder: None,
             settled: Vec::new(),
             shelf,
+            trimmed: None,
         }
     }
 
@@ -254,6 +257,7 @@ impl ThreadRow {
                     run_id: run,
                     claim: holder.fence.claim,
                     action,
+                    trace: None,
                 };
                 let signal = holder.map(|holder| (holder.worker, signal(holder)));
                 effects.signals.extend(signal);

@@ -28,6 +28,7 @@ pub(super) fn blank(id: ThreadId, metadata: JsonMap, now: DateTime<Utc>) -> Thre
         values: None,
         interrupts: JsonMap::new(),
         error: None,
+        ttl: None,
     }
 }
 
@@ -41,7 +42,10 @@ impl Threads for Memory {
                 IfExists::DoNothing => Ok(row.thread.clone()),
             };
         }
-        let row = ThreadRow::new(blank(new.id, new.metadata, now));
+        let row = ThreadRow::new(Thread {
+            ttl: new.ttl,
+            ..blank(new.id, new.metadata, now)
+        });
         let thread = row.thread.clone();
         state.threads.insert(new.id, row);
         Ok(thread)
@@ -60,6 +64,7 @@ impl Threads for Memory {
         let (mut state, now) = self.begin();
         let thread = &mut state.thread(id)?.thread;
         thread.metadata.extend(patch.metadata);
+        thread.ttl = patch.ttl.unwrap_or(thread.ttl);
         thread.updated_at = now;
         Ok(thread.clone())
     }
@@ -132,6 +137,7 @@ impl Threads for Memory {
             config: source.thread.config,
             values: source.thread.values,
             interrupts: source.thread.interrupts,
+            ttl: source.thread.ttl,
             ..blank(to, source.thread.metadata, now)
         });
         copy.unfinished = source.unfinished;

@@ -20,7 +20,7 @@ use runloom_core::partial::PartialPolicy;
 use runloom_core::run::{CancelAction, MultitaskStrategy, RunError, RunKwargs};
 use runloom_core::search::{CancelSelection, Page, SortOrder, ThreadFilter, ThreadSort};
 use runloom_core::state::Head;
-use runloom_core::thread::{IfExists, NewThread, ThreadStatus};
+use runloom_core::thread::{IfExists, NewThread, ThreadStatus, Ttl, TtlStrategy};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -191,6 +191,7 @@ impl Generator {
                 PartialPolicy::default()
             },
             server_configurable: JsonMap::new(),
+            thread_ttl: ttl(random),
         }
     }
 
@@ -286,7 +287,7 @@ impl Generator {
         let other = self.thread();
         let random = &mut self.random;
         let metadata = metadata(random);
-        match random.random_range(0..6) {
+        match random.random_range(0..7) {
             0..2 => Operation::CreateThread(NewThread {
                 id: thread,
                 metadata,
@@ -295,10 +296,18 @@ impl Generator {
                 } else {
                     IfExists::DoNothing
                 },
+                ttl: ttl(random),
             }),
-            2 => Operation::PatchThread(thread, ThreadPatch { metadata }),
+            2 => Operation::PatchThread(
+                thread,
+                ThreadPatch {
+                    metadata,
+                    ttl: random.random_bool(0.5).then(|| ttl(random)),
+                },
+            ),
             3 => Operation::DeleteThread(thread),
             4 => Operation::CopyThread(thread, other),
+            5 => Operation::PruneRuns(Duration::from_secs(random.random_range(0..9))),
             _ => Operation::PruneTemporary(Duration::from_secs(random.random_range(0..5))),
         }
     }
@@ -367,6 +376,12 @@ pub(super) fn object(value: &Value) -> JsonMap {
 pub(super) fn metadata(random: &mut StdRng) -> JsonMap {
     let key = ["user", "team"][random.random_range(0..2)];
     object(&json!({ key: random.random_range(0..3) }))
+}
+
+fn ttl(random: &mut StdRng) -> Option<Ttl> {
+    let strategies = [TtlStrategy::Delete, TtlStrategy::KeepLatest];
+    let strategy = strategies[random.random_range(0..2)];
+    Ttl::new(f64::from(random.random_range(0..5)) / 2.0, strategy)
 }
 
 fn head(random: &mut StdRng) -> Head {

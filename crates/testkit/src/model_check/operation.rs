@@ -68,6 +68,7 @@ pub(super) enum Operation {
     CopyThread(ThreadId, ThreadId),
     SearchThreads(ThreadFilter, (ThreadSort, SortOrder), Page),
     PruneTemporary(Duration),
+    PruneRuns(Duration),
     Submit(Box<NewRun>),
     Cancel(CancelRequest),
     DeleteRun(ThreadId, RunId),
@@ -147,6 +148,7 @@ pub(super) async fn perform(db: &dyn Database, operation: &Operation) -> Answer 
             answer
         }
         O::PruneTemporary(age) => Answer::of(&db.prune_temporary(age, 100).await),
+        O::PruneRuns(age) => Answer::of(&db.prune_runs(age, 10_000).await),
         O::Submit(new) => Answer::of(&db.submit_run(*new).await),
         O::Cancel(request) => {
             let result = db.cancel_runs(request).await;

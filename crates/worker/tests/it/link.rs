@@ -11,8 +11,8 @@ use runloom_core::assistant::{Assistant, AssistantPatch, NewAssistant};
 use runloom_core::checkpoint::{CheckpointQuery, CheckpointTuple, NewCheckpoint, NewWrites};
 use runloom_core::compose::NewRun;
 use runloom_core::database::{
-    Assistants, CancelRequest, Cancelled, Checkpoints, DatabaseError, Guard, Items, Queue, Runs,
-    Settled, Settlement, Submission, Sweep, ThreadDeletion, ThreadPatch, Threads,
+    Assistants, CancelRequest, Cancelled, Checkpoints, DatabaseError, Expired, Guard, Items, Queue,
+    Retention, Runs, Settled, Settlement, Submission, Sweep, ThreadDeletion, ThreadPatch, Threads,
 };
 use runloom_core::ids::{AssistantId, CheckpointId, ClaimId, RunId, ThreadId, WorkerId};
 use runloom_core::item::{Item, ItemSearch, NamespaceSearch};
@@ -146,6 +146,11 @@ linked!(Queue {
 });
 
 linked!(Checkpoints {
+linked!(Retention {
+    expire_threads(limit: u32) -> Expired;
+    prune_runs(age: Duration, limit: u32) -> u32;
+});
+
     put_checkpoints(
         thread: ThreadId,
         guard: Guard,

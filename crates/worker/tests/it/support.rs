@@ -297,6 +297,7 @@ pub(crate) fn new_run(thread: ThreadId, text: &str, how: MultitaskStrategy) -> N
         if_thread_missing: IfThreadMissing::Create,
         policy: PartialPolicy::default(),
         server_configurable: JsonMap::new(),
+        thread_ttl: None,
     }
 }
 

@@ -13,6 +13,7 @@ use chrono::TimeDelta;
 use runloom_bus::{LocalEventLog, LocalNotifier};
 use runloom_core::compose::{IfThreadMissing, NewRun};
 use runloom_core::database::{Assistants, Database, Queue, Runs, Submission};
+use runloom_core::health::Health;
 use runloom_core::ids::{AssistantId, ClaimId, GraphId, RunId, ThreadId, WorkerId};
 use runloom_core::lease::{ClaimReply, Claimed};
 use runloom_core::partial::PartialPolicy;
@@ -114,6 +115,7 @@ impl Server {
             if_thread_missing: IfThreadMissing::Reject,
             policy: PartialPolicy::default(),
             server_configurable: serde_json::Map::new(),
+            thread_ttl: None,
         };
         match self.database.submit_run(new).await.unwrap() {
             Submission::Accepted(run, _) => *run,
@@ -136,14 +138,16 @@ impl Server {
 
 /// A router on any database at all.
 pub(crate) fn router_on(database: Arc<dyn Database>) -> Router {
+    router_telling(database, Health::default())
+}
+
+/// The same, of a process that is like this.
+pub(crate) fn router_telling(database: Arc<dyn Database>, health: Health) -> Router {
     let clock = ManualClock::new();
     let ledger = Ledger::new(clock.clone());
     let ports = ports(database, &LocalNotifier::new(), clock, ledger);
-    router(Gateway::new(
-        ports,
-        Config::default(),
-        CancellationToken::new(),
-    ))
+    let gateway = Gateway::new(ports, Config::default(), CancellationToken::new());
+    router(gateway.telling(health))
 }
 
 fn ports(

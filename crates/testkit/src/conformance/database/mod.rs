@@ -9,6 +9,7 @@ mod items;
 mod leases;
 mod pruning;
 mod rollback;
+mod retention;
 mod runs;
 mod scene;
 mod search;
@@ -166,6 +167,21 @@ suite! {
         pruning_spares_what_values_are_rebuilt_from
     }
     rollback {
+    retention {
+        a_time_to_live_is_kept_changed_and_taken_away
+        a_thread_without_a_time_to_live_stays
+        a_thread_whose_time_is_up_is_gone_with_everything
+        whatever_happens_on_a_thread_gives_it_all_its_time_again
+        a_thread_with_work_in_flight_is_left_alone
+        a_thread_that_is_to_stay_loses_its_history_once
+        a_thread_that_lost_its_history_loses_what_came_later
+        a_thread_made_for_a_run_has_the_time_that_it_was_given
+        no_more_threads_are_looked_at_than_asked
+        a_thread_made_anew_has_none_of_the_time_of_the_old_one
+        sweeps_at_once_share_what_there_is
+        of_a_sweep_and_a_run_at_once_one_is_first
+        records_of_runs_go_when_they_are_old_enough
+    }
         checkpoints_values_and_writes_of_the_run_are_gone
         special_writes_that_the_run_replaced_are_back
         values_shared_with_older_checkpoints_stay

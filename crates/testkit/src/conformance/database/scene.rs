@@ -235,6 +235,7 @@ pub(super) fn new_thread(metadata: &Value) -> NewThread {
         id: ThreadId::new(),
         metadata: map(metadata),
         if_exists: IfExists::Raise,
+        ttl: None,
     }
 }
 
@@ -254,6 +255,7 @@ pub fn a_run(thread: ThreadId) -> NewRun {
         if_thread_missing: IfThreadMissing::Reject,
         policy: PartialPolicy::default(),
         server_configurable: JsonMap::new(),
+        thread_ttl: None,
     }
 }
 

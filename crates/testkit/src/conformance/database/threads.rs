@@ -81,6 +81,7 @@ pub(super) async fn a_patch_merges_metadata_key_by_key(f: Fixture) -> Done {
     f.pass(1);
     let patch = ThreadPatch {
         metadata: map(&json!({"changed": 2, "added": 3})),
+        ttl: None,
     };
     let patched = f.db.patch_thread(created.id, patch).await?;
     assert_eq!(
