@@ -13,9 +13,9 @@ use runloom_core::assistant::{Assistant, AssistantPatch, NewAssistant};
 use runloom_core::checkpoint::{CheckpointQuery, CheckpointTuple, NewCheckpoint, NewWrites};
 use runloom_core::compose::NewRun;
 use runloom_core::database::{
-    Assistants, CancelRequest, Cancelled, Checkpoints, Database, DatabaseError, Expired, Guard,
-    Items, Queue, Retention, Runs, Settled, Settlement, Submission, Sweep, ThreadDeletion,
-    ThreadPatch, Threads,
+    Assistants, CancelRequest, Cancelled, Census, Checkpoints, Database, DatabaseError, Expired,
+    Guard, Items, Queue, Retention, Runs, Settled, Settlement, Submission, Sweep, TableSize, Tally,
+    ThreadDeletion, ThreadPatch, Threads,
 };
 use runloom_core::ids::{AssistantId, CheckpointId, ClaimId, RunId, ThreadId, WorkerId};
 use runloom_core::item::{Item, ItemSearch, NamespaceSearch};
@@ -160,12 +160,12 @@ through!(Queue {
     fn prune_temporary(age: Duration, limit: u32) -> u32;
 });
 
-#[async_trait]
 through!(Retention {
     fn expire_threads(limit: u32) -> Expired;
     fn prune_runs(age: Duration, limit: u32) -> u32;
 });
 
+#[async_trait]
 impl Checkpoints for Slow {
     /// A write that was sent arrives, whether or not its sender still waits for it; now and then so
     /// late that the sender has lost its lease meanwhile. Then only the fence can refuse it.
@@ -241,4 +241,9 @@ through!(Items {
     fn delete_item(namespace: &[String], key: &str) -> ();
     fn search_items(search: &ItemSearch) -> Vec<Item>;
     fn namespaces(search: &NamespaceSearch) -> Vec<Vec<String>>;
+});
+
+through!(Census {
+    fn tally() -> Tally;
+    fn sizes() -> Vec<TableSize>;
 });

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use runloom_core::clock::Clock;
+use runloom_core::database::ConnectionUse;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::Config;
@@ -83,6 +84,11 @@ impl Connections {
     /// The port that the server, or who stands before it, is asked on.
     pub(crate) fn port(&self) -> u16 {
         self.lender.pool().connect_options().get_port()
+    }
+
+    /// How they are used.
+    pub(crate) fn usage(&self) -> ConnectionUse {
+        self.lender.usage()
     }
 
     /// Ends all connections in order.

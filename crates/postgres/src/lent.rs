@@ -10,6 +10,8 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use metrics::{Histogram, Unit, describe_histogram, histogram};
+use runloom_core::database::ConnectionUse;
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgPool};
@@ -20,10 +22,23 @@ use tokio::time::{Instant, timeout};
 /// How long a connection stays away from the pool, in use or not.
 const AWAY: Duration = Duration::from_secs(30);
 
+/// How long whoever asks for a connection waits for it.
+const WAIT: &str = "runloom_database_wait_seconds";
+
+/// Says what the numbers of a database mean to whoever collects them.
+pub fn describe_metrics() {
+    describe_histogram!(
+        WAIT,
+        Unit::Seconds,
+        "from asking for a connection to having it"
+    );
+}
+
 /// Lends connections of a pool.
 #[derive(Clone, Debug)]
 pub(crate) struct Lender {
     pool: PgPool,
+    waits: Histogram,
     /// As many as the pool has connections, so that whoever has one finds a connection here or there.
     permits: Arc<Semaphore>,
     patience: Duration,
@@ -63,6 +78,7 @@ impl Lender {
         let connections = pool.options().get_max_connections();
         Self {
             pool,
+            waits: histogram!(WAIT),
             permits: Arc::new(Semaphore::new(
                 usize::try_from(connections).unwrap_or(Semaphore::MAX_PERMITS),
             )),
@@ -73,6 +89,7 @@ impl Lender {
 
     /// A connection, for as long as it is not dropped.
     pub(crate) async fn lend(&self) -> sqlx::Result<Lent> {
+        let asked = Instant::now();
         let permit = timeout(self.patience, self.permits.clone().acquire_owned()).await;
         let permit = permit.map_err(|_elapsed| sqlx::Error::PoolTimedOut)?;
         let permit = permit.map_err(|_closed| sqlx::Error::PoolClosed)?;
@@ -84,6 +101,7 @@ impl Lender {
                 left: Instant::now(),
             },
         };
+        self.waits.record(asked.elapsed());
         Ok(Lent {
             kept: Some(kept),
             is_kept: false,
@@ -94,6 +112,19 @@ impl Lender {
 
     pub(crate) fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// How the connections are used.
+    pub(crate) fn usage(&self) -> ConnectionUse {
+        let max = self.pool.options().get_max_connections();
+        let free = u32::try_from(self.permits.available_permits()).unwrap_or(max);
+        let busy = max.saturating_sub(free);
+        ConnectionUse {
+            // Whoever has a permit may still wait for the connection to be made.
+            idle: self.pool.size().saturating_sub(busy),
+            busy,
+            max,
+        }
     }
 
     /// Ends all connections in order, when those that are lent have come back.

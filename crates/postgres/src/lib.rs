@@ -18,6 +18,7 @@
 
 mod assistants;
 mod attempts;
+mod census;
 mod checkpoints;
 mod checkup;
 mod claims;
@@ -31,8 +32,8 @@ mod outbox;
 mod pruning;
 mod puts;
 mod queue;
-mod rollback;
 mod retention;
+mod rollback;
 mod rows;
 mod runs;
 mod schema;
@@ -68,7 +69,9 @@ use crate::submit::{Grounds, Submit};
 use crate::threads::MakeThread;
 use crate::together::Together;
 
+pub use crate::census::TABLES;
 pub use crate::error::OpenError;
+pub use crate::lent::describe_metrics;
 
 /// How often something is tried that others can overtake.
 const TRIES: u32 = 8;

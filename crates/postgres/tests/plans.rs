@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use common::scene::{a_checkpoint, a_run, a_worker, accepted, claimed, guard, settled_as};
 use common::{Fresh, execute, until_alone};
-use runloom_core::database::{CancelRequest, Checkpoints, Queue, Retention, Runs, Threads, Transit};
+use runloom_core::database::{
+    CancelRequest, Census, Checkpoints, Queue, Retention, Runs, Threads, Transit,
+};
 use runloom_core::ids::{ClaimId, ThreadId};
 use runloom_core::run::{CancelAction, MultitaskStrategy};
 use runloom_core::search::CancelSelection;
@@ -220,6 +222,71 @@ async fn run_often(db: &Postgres) {
     }
     db.retire(worker).await.unwrap();
     assert_eq!(db.sweep(100).await.unwrap().reaped, 8);
+}
+
+/// Whoever watches asks all the time, so the question must not grow with what is over.
+#[tokio::test]
+async fn counting_the_work_reads_no_run_that_is_over() {
+    let fresh = Fresh::new().await;
+    let mut connection = fresh.connection().await;
+    for table in GROWING {
+        let still = format!("alter table {table} set (autovacuum_enabled = false)");
+        execute(&mut connection, &still).await;
+    }
+    let db = fresh.open(Config {
+        connections: 1,
+        ..Config::default()
+    });
+    // A connection keeps to the plan that it made when there was nothing.
+    for _ in 0..10 {
+        db.tally().await.unwrap();
+    }
+    execute(&mut connection, CONTENT).await;
+    let before = reads(&mut connection).await;
+    for _ in 0..10 {
+        let tally = db.tally().await.unwrap();
+        let counted = (tally.pending, tally.scheduled, tally.running);
+        assert_eq!(counted, (80, 0, 0));
+        assert_eq!(tally.backlog_threads, 80);
+        assert!(tally.oldest_due.is_some());
+        // All that the content brought, as nobody tells it.
+        assert_eq!(tally.untold.unwrap().rows, 24_000);
+    }
+    close(db, &mut connection).await;
+    for (table, after) in reads(&mut connection).await {
+        let before = before[&table];
+        assert_eq!(after.scans, before.scans, "{table}");
+        // Eighty threads wait with a run each, which is read twice.
+        let read = after.rows - before.rows;
+        assert!(read <= 10 * 2 * 80, "{table}: {read}");
+    }
+}
+
+#[tokio::test]
+async fn all_tables_have_a_size() {
+    let fresh = Fresh::new().await;
+    let mut connection = fresh.connection().await;
+    execute(&mut connection, CONTENT).await;
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select tablename::text from pg_tables
+        where schemaname = 'public' and tablename <> '_sqlx_migrations' order by tablename",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(tables, runloom_postgres::TABLES);
+    // What was counted is told when a connection ends.
+    drop(connection);
+    let mut connection = fresh.connection().await;
+    until_alone(&mut connection).await;
+    let db = fresh.open(Config::default());
+    let mut sizes = db.sizes().await.unwrap();
+    sizes.sort_unstable_by_key(|size| size.table);
+    let named: Vec<_> = sizes.iter().map(|size| size.table).collect();
+    assert_eq!(named, tables);
+    let runs = sizes.iter().find(|size| size.table == "runs").unwrap();
+    assert_eq!(runs.rows, Some(24_000));
+    assert!(runs.bytes > 24_000 * 100, "{runs:?}");
 }
 
 /// Ends the connections of `db`: then they have told what they have counted.

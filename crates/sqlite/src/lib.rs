@@ -14,6 +14,7 @@
 //! lock; times are kept in microseconds.
 
 mod assistants;
+mod census;
 mod attempts;
 mod change;
 mod checkpoints;
@@ -28,8 +29,8 @@ mod migrations;
 mod pruning;
 mod queue;
 mod reader;
-mod rollback;
 mod retention;
+mod rollback;
 mod rows;
 mod runs;
 mod search;
@@ -92,6 +93,7 @@ pub struct Sqlite {
     /// None in memory, where there is but one connection.
     readers: Option<Crew<Look>>,
     writer: Crew<Box<dyn Job>>,
+    clock: Arc<dyn Clock>,
     _lock: Option<FolderLock>,
 }
 
@@ -133,13 +135,14 @@ impl Sqlite {
         let readers = file.map(|file| connections::readers(&file, config.readers));
         let readers = readers.transpose()?;
         let rules = Rules {
-            clock,
+            clock: clock.clone(),
             max_attempts: config.max_attempts,
             most_time: writer::MOST_TIME,
         };
         Ok(Self {
             readers: readers.map(start_readers).transpose()?,
             writer: start_writer(writer, rules)?,
+            clock,
             _lock: lock,
         })
     }

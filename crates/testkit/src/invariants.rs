@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use runloom_core::checkpoint::{CheckpointQuery, CheckpointTuple};
-use runloom_core::database::Database;
+use runloom_core::database::{Database, Tally};
 use runloom_core::event::Event;
 use runloom_core::ids::{RunId, ThreadId};
 use runloom_core::run::{Run, RunStatus};
@@ -47,6 +47,8 @@ pub struct ThreadDump {
 pub struct Dump {
     /// Those of the threads that exist.
     pub threads: BTreeMap<ThreadId, ThreadDump>,
+    /// How much there is in the whole database, apart from what is still to be told.
+    pub tally: Option<Tally>,
 }
 
 impl Dump {
@@ -70,6 +72,11 @@ impl Dump {
                 dump.threads.insert(*id, read);
             }
         }
+        let tally = db.tally().await.expect("the database answers");
+        dump.tally = Some(Tally {
+            untold: None,
+            ..tally
+        });
         dump
     }
 }

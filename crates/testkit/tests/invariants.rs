@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -348,9 +347,7 @@ async fn what_must_hold_at_every_step_is_noticed() {
         let verdict = check_step(&before, &after);
         assert_eq!(verdict.map_err(|found| found.invariant), Err(invariant));
     }
-    let nothing = Dump {
-        threads: BTreeMap::new(),
-    };
+    let nothing = Dump::default();
     assert_eq!(check_step(&nothing, &nothing), Ok(()));
 }
 

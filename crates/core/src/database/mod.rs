@@ -10,33 +10,35 @@
 //! alone brings everything to its end.
 
 mod assistants;
+mod census;
 mod checkpoints;
 pub mod decisions;
 mod items;
 mod outbox;
 mod queue;
-pub mod rows;
 mod retention;
+pub mod rows;
 mod runs;
 mod threads;
 
 pub use assistants::Assistants;
+pub use census::{Census, ConnectionUse, TableSize, Tally, Untold};
 pub use checkpoints::{Checkpoints, Guard};
 pub use items::Items;
 pub use outbox::Outbox;
 pub use queue::{Queue, Settled, Settlement, Sweep, Transit};
+pub use retention::{Expired, Retention};
 pub use runs::{CancelRequest, Cancelled, Runs, Submission};
 pub use threads::{ThreadDeletion, ThreadPatch, Threads};
-pub use retention::{Expired, Retention};
 
 /// Everything the server needs from a database.
 pub trait Database:
-    Threads + Runs + Queue + Retention + Checkpoints + Assistants + Items
+    Threads + Runs + Queue + Retention + Checkpoints + Assistants + Items + Census
 {
 }
 
 impl<T> Database for T where
-    T: Threads + Runs + Queue + Retention + Checkpoints + Assistants + Items
+    T: Threads + Runs + Queue + Retention + Checkpoints + Assistants + Items + Census
 {
 }
 

@@ -5,11 +5,12 @@
 //! call under the lock. Nothing is durable.
 
 mod assistants;
+mod census;
 mod checkpoints;
 mod items;
 mod queue;
-mod runs;
 mod retention;
+mod runs;
 mod shelf;
 mod state;
 mod thread_row;

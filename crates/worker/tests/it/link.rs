@@ -11,8 +11,9 @@ use runloom_core::assistant::{Assistant, AssistantPatch, NewAssistant};
 use runloom_core::checkpoint::{CheckpointQuery, CheckpointTuple, NewCheckpoint, NewWrites};
 use runloom_core::compose::NewRun;
 use runloom_core::database::{
-    Assistants, CancelRequest, Cancelled, Checkpoints, DatabaseError, Expired, Guard, Items, Queue,
-    Retention, Runs, Settled, Settlement, Submission, Sweep, ThreadDeletion, ThreadPatch, Threads,
+    Assistants, CancelRequest, Cancelled, Census, Checkpoints, DatabaseError, Expired, Guard,
+    Items, Queue, Retention, Runs, Settled, Settlement, Submission, Sweep, TableSize, Tally,
+    ThreadDeletion, ThreadPatch, Threads,
 };
 use runloom_core::ids::{AssistantId, CheckpointId, ClaimId, RunId, ThreadId, WorkerId};
 use runloom_core::item::{Item, ItemSearch, NamespaceSearch};
@@ -145,12 +146,12 @@ linked!(Queue {
     prune_temporary(age: Duration, limit: u32) -> u32;
 });
 
-linked!(Checkpoints {
 linked!(Retention {
     expire_threads(limit: u32) -> Expired;
     prune_runs(age: Duration, limit: u32) -> u32;
 });
 
+linked!(Checkpoints {
     put_checkpoints(
         thread: ThreadId,
         guard: Guard,
@@ -184,4 +185,9 @@ linked!(Items {
     delete_item(namespace: &[String], key: &str) -> ();
     search_items(search: &ItemSearch) -> Vec<Item>;
     namespaces(search: &NamespaceSearch) -> Vec<Vec<String>>;
+});
+
+linked!(Census {
+    tally() -> Tally;
+    sizes() -> Vec<TableSize>;
 });

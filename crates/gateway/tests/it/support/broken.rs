@@ -7,8 +7,9 @@ use runloom_core::assistant::{Assistant, AssistantPatch, NewAssistant};
 use runloom_core::checkpoint::{CheckpointQuery, CheckpointTuple, NewCheckpoint, NewWrites};
 use runloom_core::compose::NewRun;
 use runloom_core::database::{
-    Assistants, CancelRequest, Cancelled, Checkpoints, DatabaseError, Expired, Guard, Items, Queue,
-    Retention, Runs, Settled, Settlement, Submission, Sweep, ThreadDeletion, ThreadPatch, Threads,
+    Assistants, CancelRequest, Cancelled, Census, Checkpoints, DatabaseError, Expired, Guard,
+    Items, Queue, Retention, Runs, Settled, Settlement, Submission, Sweep, TableSize, Tally,
+    ThreadDeletion, ThreadPatch, Threads,
 };
 use runloom_core::ids::{AssistantId, CheckpointId, ClaimId, RunId, ThreadId, WorkerId};
 use runloom_core::item::{Item, ItemSearch, NamespaceSearch};
@@ -72,12 +73,12 @@ broken! { Queue {
     prune_temporary(_: Duration, _: u32) -> [u32];
 } }
 
-broken! { Checkpoints {
 broken! { Retention {
     expire_threads(_: u32) -> [Expired];
     prune_runs(_: Duration, _: u32) -> [u32];
 } }
 
+broken! { Checkpoints {
     put_checkpoints(_: ThreadId, _: Guard, _: Vec<NewCheckpoint>, _: Vec<NewWrites>) -> [()];
     checkpoint(_: ThreadId, _: &str, _: Option<&CheckpointId>) -> [Option<CheckpointTuple>];
     checkpoints(_: ThreadId, _: CheckpointQuery) -> [Vec<CheckpointTuple>];
@@ -102,4 +103,9 @@ broken! { Items {
     delete_item(_: &[String], _: &str) -> [()];
     search_items(_: &ItemSearch) -> [Vec<Item>];
     namespaces(_: &NamespaceSearch) -> [Vec<Vec<String>>];
+} }
+
+broken! { Census {
+    tally() -> [Tally];
+    sizes() -> [Vec<TableSize>];
 } }

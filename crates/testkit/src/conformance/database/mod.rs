@@ -3,13 +3,14 @@
 mod admission;
 mod assistants;
 mod cancels;
+mod census;
 mod checkpoints;
 mod claims;
 mod items;
 mod leases;
 mod pruning;
-mod rollback;
 mod retention;
+mod rollback;
 mod runs;
 mod scene;
 mod search;
@@ -166,7 +167,6 @@ suite! {
         history_can_be_pruned
         pruning_spares_what_values_are_rebuilt_from
     }
-    rollback {
     retention {
         a_time_to_live_is_kept_changed_and_taken_away
         a_thread_without_a_time_to_live_stays
@@ -182,6 +182,7 @@ suite! {
         of_a_sweep_and_a_run_at_once_one_is_first
         records_of_runs_go_when_they_are_old_enough
     }
+    rollback {
         checkpoints_values_and_writes_of_the_run_are_gone
         special_writes_that_the_run_replaced_are_back
         values_shared_with_older_checkpoints_stay
@@ -189,6 +190,13 @@ suite! {
         a_failed_thread_is_failed_again
         the_first_run_of_a_thread_leaves_it_blank
         other_threads_keep_what_is_theirs
+    }
+    census {
+        runs_are_counted_by_what_they_wait_for
+        what_is_over_is_not_counted
+        a_run_behind_another_one_waits_for_nobody_to_claim_it
+        a_run_that_was_given_back_waits_from_then_on
+        tables_have_a_size_and_one_name_each
     }
     assistants {
         an_assistant_is_created_at_version_one
