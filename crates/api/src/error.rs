@@ -59,4 +59,7 @@ impl ErrorCode {
 pub struct ErrorBody {
     /// What is wrong, for people.
     pub detail: String,
+    /// The trace of the request, if it belongs to one: 32 digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
 }

@@ -58,11 +58,16 @@ pub struct Run {
     /// What it had said when it was stopped, as a list of messages.
     #[schema(value_type = Option<Vec<Object>>)]
     pub interrupted_output: Option<Json>,
+    /// Its trace, if it belongs to one: 32 digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
 }
 
 impl From<run::Run> for Run {
     fn from(run: run::Run) -> Self {
+        let trace = run.kwargs.trace.as_ref();
         Self {
+            trace_id: trace.map(|trace| trace.trace_id().to_string()),
             run_id: run.id.0,
             thread_id: run.thread_id.0,
             assistant_id: run.assistant_id.0,
@@ -145,7 +150,7 @@ impl From<RunKwargs> for Kwargs {
 }
 
 /// The fields of [`Run`] by name, for lists that show only some.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
     "run_id",
     "thread_id",
     "assistant_id",
@@ -160,6 +165,7 @@ const FIELDS: [&str; 14] = [
     "superseded_by",
     "error",
     "interrupted_output",
+    "trace_id",
 ];
 
 /// The name of a field of a run.
@@ -195,6 +201,7 @@ impl Run {
 mod tests {
     use chrono::DateTime;
     use runloom_core::ids::{AssistantId, RunId, ThreadId};
+    use runloom_core::trace::TraceContext;
 
     use super::*;
 
@@ -236,7 +243,10 @@ mod tests {
 
     #[test]
     fn every_field_can_be_selected_and_only_those() {
-        let run = Run::from(run());
+        let mut run = run();
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        run.kwargs.trace = TraceContext::read(parent, None);
+        let run = Run::from(run);
         let all = FIELDS.map(|name| name.parse().unwrap());
         let whole: BTreeMap<String, serde_json::Value> =
             serde_json::from_str(&serde_json::to_string(&run).unwrap()).unwrap();

@@ -81,6 +81,7 @@ async fn nobody_is_told_that_a_worker_stops_a_run_that_it_was_not_asked_to() {
                 run_id: RunId::new(),
                 claim: ClaimId::new(),
                 action: CancelAction::Interrupt,
+                trace: None,
             };
             let mut asked = Vec::new();
             let wait = Duration::from_millis(100);

@@ -53,6 +53,7 @@ async fn how_fast_the_bus_is() {
             run_id: RunId::new(),
             claim: ClaimId::new(),
             action: CancelAction::Interrupt,
+            trace: None,
         };
         let begun = Instant::now();
         let reply = near.notifier().signal(worker, signal, PATIENCE).await;

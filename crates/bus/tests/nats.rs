@@ -140,6 +140,7 @@ fn a_signal() -> Signal {
         run_id: RunId::new(),
         claim: ClaimId::new(),
         action: CancelAction::Interrupt,
+        trace: None,
     }
 }
 

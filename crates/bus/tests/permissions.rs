@@ -22,6 +22,7 @@ use runloom_core::ids::{AssistantId, ClaimId, RunId, ThreadId, WorkerId};
 use runloom_core::lifecycle::{LifecycleEvent, Stage};
 use runloom_core::run::{CancelAction, RunStatus};
 use runloom_core::service::{Answer, Operation, Service};
+use runloom_core::trace::TraceContext;
 use runloom_testkit::services::nats::{Server, Version};
 use support::{PATIENCE, connected};
 use tokio::time::{sleep, timeout};
@@ -96,7 +97,7 @@ impl Service for Echo {
         &ECHO
     }
 
-    async fn call(&self, _: &Operation, body: Bytes) -> Answer {
+    async fn call(&self, _: &Operation, body: Bytes, _: Option<&TraceContext>) -> Answer {
         Answer {
             status: 200,
             body,
@@ -128,6 +129,7 @@ async fn gateway_and_worker_exchange_wake_ups_signals_and_changes() {
         run_id: run,
         claim: ClaimId::new(),
         action: CancelAction::Interrupt,
+        trace: None,
     };
     let notifier = gateway.notifier();
     let (reply, ()) = tokio::join!(notifier.signal(id, signal, PATIENCE), async {

@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, Message};
+use async_nats::{Client, HeaderMap, Message};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use runloom_bus::nats::Nats;
 use runloom_core::ids::RunId;
 use runloom_core::service::{Answer, Operation, Service};
+use runloom_core::trace::TraceContext;
 use runloom_testkit::services::nats::{Server, Version};
 use runloom_testkit::services::shared;
 use serde_json::{Value, json};
@@ -54,7 +55,12 @@ impl Service for Sayer {
         &OPERATIONS
     }
 
-    async fn call(&self, operation: &Operation, body: Bytes) -> Answer {
+    async fn call(
+        &self,
+        operation: &Operation,
+        body: Bytes,
+        trace: Option<&TraceContext>,
+    ) -> Answer {
         self.called.add_permits(1);
         let answered = |body: Bytes| Answer {
             status: 200,
@@ -62,7 +68,11 @@ impl Service for Sayer {
             retry_after: None,
         };
         match operation.name {
-            "say.echo" => answered(body),
+            "say.echo" => answered(match trace {
+                // Where the call belongs is the answer, too.
+                Some(trace) => trace.parent.to_string().into(),
+                None => body,
+            }),
             "say.no" => Answer {
                 retry_after: Some(Duration::from_secs(3)),
                 ..Answer::refusal(503, "Not\nnow")
@@ -81,6 +91,9 @@ struct Serving {
     task: JoinHandle<()>,
     _leftovers: Leftovers,
 }
+
+/// Where a call belongs.
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 async fn serve(url: &str, prefix: &str, name: &'static str) -> Serving {
     let mut options = options(url);
@@ -173,6 +186,12 @@ async fn a_client_finds_what_can_be_called_and_calls_it() {
     assert_eq!(endpoints[0]["queue_group"], "api");
     assert_eq!(endpoints[0]["metadata"]["request"], "{}");
 
+    let mut headers = HeaderMap::new();
+    headers.insert("traceparent", PARENT);
+    let subject = format!("{prefix}.c0.api.say.echo");
+    let asking = client.request_with_headers(subject, headers, Bytes::new());
+    let answer = timeout(Duration::from_secs(20), asking).await;
+    assert_eq!(answer.unwrap().unwrap().payload, PARENT);
     let answer = call(&client, &prefix, "say.echo", "{\"a\": 1.0}").await;
     assert_eq!(answer.payload, "{\"a\": 1.0}");
     assert!(answer.headers.is_none());

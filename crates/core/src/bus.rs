@@ -14,6 +14,7 @@ use crate::event::{Event, EventId, Retention};
 use crate::ids::{ClaimId, RunId, ThreadId, WorkerId};
 use crate::lease::Claimed;
 use crate::run::{CancelAction, RunStatus};
+use crate::trace::TraceParent;
 
 /// Why a bus did not do it. Callers go on without: it was only a hint.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,8 @@ pub struct Signal {
     pub claim: ClaimId,
     /// How to stop it.
     pub action: CancelAction,
+    /// What asks for it, in a trace.
+    pub trace: Option<TraceParent>,
 }
 
 /// What became of a signal.

@@ -7,6 +7,7 @@ use futures::future::{join_all, join4};
 
 use crate::bus::{EventLog, Notifier, RunChange, Signal, SignalReply};
 use crate::ids::{ThreadId, WorkerId};
+use crate::trace::{self, Kind, Span, Start, TraceContext};
 
 /// What must follow a committed change. All of it is hints: losing any costs time, never a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,8 +43,11 @@ impl Effects {
             signals,
             wakes,
         } = self;
-        let signals = signals.into_iter().map(async |(worker, signal)| {
+        let signals = signals.into_iter().map(async |(worker, mut signal)| {
+            let mut span = signalling(worker, &mut signal);
             let reply = notifier.signal(worker, signal, SIGNAL_WAIT).await;
+            span.set("reply", || <&str>::from(reply));
+            drop(span);
             if reply != SignalReply::Stopping {
                 tracing::debug!(run.id = %signal.run_id, worker.id = %worker, ?reply,
                     "signal not taken; the next renewal brings it");
@@ -65,6 +69,24 @@ impl Effects {
         let (replies, ..) = join4(join_all(signals), told, join_all(wakes), join_all(ends)).await;
         replies
     }
+}
+
+/// The span of a signal that belongs to a trace, and the signal below it.
+fn signalling(worker: WorkerId, signal: &mut Signal) -> Span {
+    let Some(parent) = signal.trace.map(TraceContext::from) else {
+        return Span::none();
+    };
+    let mut span = trace::span(|| Start {
+        name: "signal".into(),
+        kind: Kind::Client,
+        parent: Some(&parent),
+        ago: Duration::ZERO,
+    });
+    span.set("run.id", || signal.run_id.to_string());
+    span.set("worker.id", || worker.to_string());
+    span.set("action", || <&str>::from(signal.action));
+    signal.trace = span.context_or(Some(&parent)).map(|context| context.parent);
+    span
 }
 
 fn note(result: Result<(), crate::bus::BusError>) {

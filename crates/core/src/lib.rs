@@ -31,3 +31,4 @@ pub mod search;
 pub mod service;
 pub mod state;
 pub mod thread;
+pub mod trace;

@@ -7,6 +7,7 @@ use crate::event::StreamMode;
 use crate::ids::{AssistantId, GraphId, RunId, ThreadId, WorkerId};
 use crate::json::{Json, JsonMap};
 use crate::partial::PartialPolicy;
+use crate::trace::TraceContext;
 
 /// Where a run stands.
 #[derive(
@@ -229,6 +230,13 @@ pub struct RunKwargs {
     /// When checkpoints are written.
     #[serde(default)]
     pub durability: Durability,
+    /// Where it belongs in the trace of whoever asked for it. Clients see only the trace's id.
+    #[serde(
+        default,
+        deserialize_with = "TraceContext::stored",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub trace: Option<TraceContext>,
 }
 
 impl RunKwargs {
@@ -343,6 +351,23 @@ mod tests {
                 status == RunStatus::Pending
             );
         }
+    }
+
+    #[test]
+    fn a_run_without_a_trace_is_stored_as_ever_and_one_with_a_strange_trace_is_read() {
+        let plain = serde_json::to_value(RunKwargs::default()).unwrap();
+        assert!(plain.get("trace").is_none(), "{plain}");
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let traced = RunKwargs {
+            trace: TraceContext::read(parent, Some("a=1")),
+            ..RunKwargs::default()
+        };
+        let mut stored = serde_json::to_value(&traced).unwrap();
+        let read: RunKwargs = serde_json::from_value(stored.clone()).unwrap();
+        assert_eq!(read, traced);
+        stored["trace"]["traceparent"] = "of a later version".into();
+        let read: RunKwargs = serde_json::from_value(stored).unwrap();
+        assert_eq!(read, RunKwargs::default());
     }
 
     #[test]

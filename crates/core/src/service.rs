@@ -7,6 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+use crate::trace::TraceContext;
+
 /// An operation that can be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation {
@@ -57,8 +59,13 @@ pub trait Service: Send + Sync + 'static {
     fn operations(&self) -> &'static [Operation];
 
     /// Calls `operation`. What cannot be done is an answer, too. Dropping the call gives up waiting
-    /// for the answer; it undoes nothing.
-    async fn call(&self, operation: &Operation, body: Bytes) -> Answer;
+    /// for the answer; it undoes nothing. `trace` is where the caller belongs.
+    async fn call(
+        &self,
+        operation: &Operation,
+        body: Bytes,
+        trace: Option<&TraceContext>,
+    ) -> Answer;
 }
 
 /// Carries calls to a service.

@@ -1,5 +1,7 @@
 //! From every error of the core to a response.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -88,13 +90,21 @@ pub(crate) fn known_graphs(registry: &Registry) -> String {
     format!("{names:?}")
 }
 
+/// What a response says that refuses: its body, for who can say more.
+#[derive(Clone, Debug)]
+pub(crate) struct Refused(pub(crate) Arc<str>);
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.code.status()).expect("codes have valid statuses");
         let body = ErrorBody {
             detail: self.detail,
+            // Put in where the trace of the request is known.
+            trace_id: None,
         };
+        let refused = Refused(body.detail.as_str().into());
         let mut response = (status, Json(body)).into_response();
+        response.extensions_mut().insert(refused);
         if self.code.is_retryable() {
             const AFTER: HeaderName = header::RETRY_AFTER;
             let value = HeaderValue::from_static(RETRY_AFTER);

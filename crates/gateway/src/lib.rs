@@ -22,6 +22,7 @@ mod sse;
 mod state;
 mod system;
 mod threads;
+mod traces;
 mod wait;
 
 use std::collections::BTreeMap;

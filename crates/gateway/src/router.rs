@@ -15,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::error::Refusal;
 use crate::panics::Caught;
+use crate::traces::Traced;
 use crate::{Gateway, assistants, items, openapi, runs, state, system, threads};
 
 /// Everything that the gateway answers.
@@ -28,6 +29,7 @@ pub fn router(gateway: Gateway) -> Router {
         })
         .layer(DefaultBodyLimit::max(gateway.config.body_limit))
         .layer(layer_fn(Caught))
+        .layer(layer_fn(Traced))
         .layer(cors());
     traced(routes).with_state(gateway)
 }

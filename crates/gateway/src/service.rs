@@ -14,6 +14,7 @@ use runloom_api::paths;
 use runloom_core::ids::{RunId, ThreadId};
 use runloom_core::run::CancelAction;
 use runloom_core::service::{Answer, Operation, Service};
+use runloom_core::trace::TraceContext;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
@@ -21,6 +22,7 @@ use tower::ServiceExt;
 
 use crate::error::Refusal;
 use crate::extract::{id, object};
+use crate::traces;
 
 /// How long a caller waits for a run if it does not say.
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
@@ -100,13 +102,18 @@ impl Service for ApiService {
         &OPERATIONS
     }
 
-    async fn call(&self, operation: &Operation, body: Bytes) -> Answer {
+    async fn call(
+        &self,
+        operation: &Operation,
+        body: Bytes,
+        trace: Option<&TraceContext>,
+    ) -> Answer {
         let call = match Call::read(operation.name, &body) {
             Ok(call) => call,
             Err(refusal) => return Answer::refusal(refusal.code.status(), &refusal.detail),
         };
         let patience = call.patience;
-        let asking = self.ask(call);
+        let asking = self.ask(call, trace);
         match patience {
             None => asking.await,
             Some(patience) => {
@@ -118,12 +125,15 @@ impl Service for ApiService {
 }
 
 impl ApiService {
-    async fn ask(&self, call: Call) -> Answer {
-        let request = Request::builder()
+    async fn ask(&self, call: Call, trace: Option<&TraceContext>) -> Answer {
+        let mut request = Request::builder()
             .method(call.method)
             .uri(call.target)
-            .header(CONTENT_TYPE, "application/json")
-            .body(Body::from(call.body));
+            .header(CONTENT_TYPE, "application/json");
+        if let (Some(trace), Some(headers)) = (trace, request.headers_mut()) {
+            traces::write(trace, headers);
+        }
+        let request = request.body(Body::from(call.body));
         let request = match request {
             Ok(request) => request,
             Err(error) => return Answer::refusal(400, &error.to_string()),

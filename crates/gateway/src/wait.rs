@@ -32,7 +32,8 @@ impl Watch {
         let (changes, recheck) = match changes {
             Ok(changes) => (changes.chain(stream::pending()).boxed(), RECHECK),
             Err(error) => {
-                tracing::debug!(%error, run.id = %run, "no hints; the database is asked");
+                tracing::debug!(%error, run.id = %run, thread.id = %thread,
+                    "no hints; the database is asked");
                 (stream::pending().boxed(), WITHOUT_HINTS)
             }
         };
@@ -61,7 +62,8 @@ impl Watch {
                 Ok(Some(run)) if !run.status.is_terminal() => {}
                 Ok(over) => return over,
                 Err(error) => {
-                    tracing::debug!(%error, run.id = %self.run, "cannot see whether it is over");
+                    tracing::debug!(%error, run.id = %self.run, thread.id = %self.thread,
+                        "cannot see whether it is over");
                 }
             }
             self.hint().await;

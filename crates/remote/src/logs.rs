@@ -45,7 +45,8 @@ impl Tail {
     }
 }
 
-/// A line whose author is known, `{"runloom": {level, logger, run_id, message}}`.
+/// A line whose author is known,
+/// `{"runloom": {level, logger, run_id, thread_id, trace_id, message}}`.
 #[derive(Deserialize)]
 struct Attributed {
     runloom: Said,
@@ -58,6 +59,10 @@ struct Said {
     logger: Option<String>,
     #[serde(default)]
     run_id: Option<String>,
+    #[serde(default)]
+    thread_id: Option<String>,
+    #[serde(default)]
+    trace_id: Option<String>,
     message: String,
 }
 
@@ -115,19 +120,26 @@ fn log(line: &[u8], mut dropped: usize, source: Source, pid: u32, tail: &Tail) {
 }
 
 fn attributed(said: &Said, pid: u32) {
-    let Said {
-        level,
-        logger,
-        run_id,
-        message,
-    } = said;
-    let logger = logger.as_deref();
-    let run_id = run_id.as_deref();
-    match level.as_str() {
-        "critical" | "error" => error!(executor.pid = pid, logger, run_id, "{message}"),
-        "warning" => warn!(executor.pid = pid, logger, run_id, "{message}"),
-        "debug" => debug!(executor.pid = pid, logger, run_id, "{message}"),
-        _ => info!(executor.pid = pid, logger, run_id, "{message}"),
+    let logger = said.logger.as_deref();
+    let (run, thread) = (said.run_id.as_deref(), said.thread_id.as_deref());
+    let (trace, message) = (said.trace_id.as_deref(), &said.message);
+    macro_rules! say {
+        ($level:ident) => {
+            $level!(
+                executor.pid = pid,
+                logger,
+                run.id = run,
+                thread.id = thread,
+                trace.id = trace,
+                "{message}"
+            )
+        };
+    }
+    match said.level.as_str() {
+        "critical" | "error" => say!(error),
+        "warning" => say!(warn),
+        "debug" => say!(debug),
+        _ => say!(info),
     }
 }
 

@@ -48,6 +48,7 @@ impl Known {
         if let Some(Entry::Claiming(Some(signal))) = before
             && signal.run_id == run
         {
+            stopper.asked_in(signal.trace);
             stopper.cancel(signal.action, Heard::Signal);
         }
     }
@@ -67,6 +68,7 @@ impl Active {
     pub(crate) fn signal(&self, signal: Signal) -> SignalReply {
         match self.lock().get_mut(&signal.claim) {
             Some(Entry::Running(run, stopper)) if *run == signal.run_id => {
+                stopper.asked_in(signal.trace);
                 stopper.cancel(signal.action, Heard::Signal);
                 SignalReply::Stopping
             }
@@ -124,6 +126,7 @@ mod tests {
             run_id,
             claim,
             action: CancelAction::Interrupt,
+            trace: None,
         }
     }
 

@@ -11,9 +11,11 @@ use runloom_core::ids::ClaimId;
 use runloom_core::lease::{Claimed, Lease};
 use runloom_core::run::{Run, RunError, RunStatus};
 use runloom_core::state::Head;
+use runloom_core::trace::TraceParent;
 use serde_json::json;
 use tokio::time::sleep;
 use tracing::Instrument;
+use tracing::field::{Empty, display};
 
 use crate::active::Known;
 use crate::execution::{self, Ending};
@@ -28,6 +30,7 @@ use crate::settle::settle;
 use crate::settlement::Ends;
 use crate::stopper::Stopper;
 use crate::stored;
+use crate::traces::{Successor, Traced};
 use crate::verdict::{self, Verdict};
 
 /// One try at a run.
@@ -39,14 +42,22 @@ pub(crate) struct Attempt {
     stopper: Arc<Stopper>,
     publisher: Arc<Publisher>,
     observed: Arc<Observed>,
+    trace: Traced,
 }
 
 impl Attempt {
-    /// The attempt that `claimed` allows. Signals for it are heard from now on.
-    pub(crate) fn new(worker: &Arc<Incarnation>, claimed: Claimed, known: &Known) -> Self {
+    /// The attempt that `claimed` allows. Signals for it are heard from now on. `before` is the attempt
+    /// that it takes over from, in a trace.
+    pub(crate) fn new(
+        worker: &Arc<Incarnation>,
+        mut claimed: Claimed,
+        known: &Known,
+        before: Option<TraceParent>,
+    ) -> Self {
         let stopper = Arc::new(Stopper::new(claimed.run.cancel));
         known.begin(claimed.run.id, &stopper);
         measures::claimed(&claimed);
+        let trace = Traced::begin(worker.id, &mut claimed.run, before);
         let publisher = Publisher::new(
             &claimed,
             worker.ports.events.clone(),
@@ -61,21 +72,26 @@ impl Attempt {
             stopper,
             publisher: Arc::new(publisher),
             observed: Arc::default(),
+            trace,
         }
     }
 
     /// Sees the attempt through. Answers with the thread's next run, claimed as `next`, if the
     /// settlement took one.
-    pub(crate) async fn carry_out(self, next: Option<ClaimId>) -> Option<Box<Claimed>> {
+    pub(crate) async fn carry_out(self, next: Option<ClaimId>) -> Option<Successor> {
         let span = tracing::info_span!("attempt", run.id = %self.run.id,
             thread.id = %self.run.thread_id, worker.id = %self.worker.id,
-            attempt = self.run.attempt, fence = self.lease.fence.epoch);
+            attempt = self.run.attempt, fence = self.lease.fence.epoch, trace.id = Empty);
+        if let Some(trace) = &self.run.kwargs.trace {
+            span.record("trace.id", display(trace.trace_id()));
+        }
         self.see_through(next).instrument(span).await
     }
 
-    async fn see_through(self, next: Option<ClaimId>) -> Option<Box<Claimed>> {
+    async fn see_through(mut self, next: Option<ClaimId>) -> Option<Successor> {
         let (verdict, head) = self.proceed().await;
         tracing::debug!(?verdict, "the code has stopped");
+        self.trace.stopped(&self.stopper, &verdict);
         // What is handed back is for others: claiming it again at once would help nobody.
         let next = next.filter(|_| verdict != Verdict::HandBack);
         // All at once: the run that interrupts waits for it. Nothing of this attempt may be heard after
@@ -101,7 +117,9 @@ impl Attempt {
             },
         };
         let settlement = ends.settlement(verdict).await;
+        let settling = self.trace.settling();
         let settled = settle(&self.worker, &self.lease, settlement.clone(), next).await?;
+        drop(settling);
         measures::settled(self.run.id, &settlement.transit, &settled);
         let request = self.stopper.request().filter(|_| on_request);
         if let Some(request) = request {
@@ -112,8 +130,10 @@ impl Attempt {
                 .inspect(|next| measures::took_over(next));
         }
         let Settled { effects, next } = settled;
+        let next = self.trace.end(next);
         let worker = self.worker.clone();
-        worker.clone().publications.spawn(async move {
+        let publications = worker.publications.clone();
+        let told = async move {
             // Only now that it is committed may anybody be told.
             let failed = effects.changes.iter().any(|change| {
                 change.run_id == self.run.id && change.status == Some(RunStatus::Error)
@@ -125,7 +145,8 @@ impl Attempt {
             }
             let ports = &worker.ports;
             effects.carry_out(&*ports.notifier, &*ports.events).await;
-        });
+        };
+        publications.spawn(told.in_current_span());
         next
     }
 

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use crate::active::Known;
 use crate::attempt::Attempt;
 use crate::incarnation::{Incarnation, patient_delays};
+use crate::traces::Successor;
 
 /// How often a claim is repeated, under the same id, if no answer comes.
 const TRIES: usize = 3;
@@ -92,14 +93,14 @@ async fn claim(worker: &Incarnation, thread: ThreadId, known: &Known) -> Option<
 /// Carries out a run, then those that wait on the same thread, as it is warm here; but not for ever
 /// if others wait, too.
 async fn carry_out(worker: Arc<Incarnation>, claimed: Box<Claimed>, known: Known) {
-    let mut at_hand = Some((claimed, known));
+    let mut at_hand = Some((Successor::of(claimed), known));
     let mut turns = worker.config.max_consecutive;
-    while let Some((claimed, known)) = at_hand.take() {
+    while let Some((Successor { claimed, before }, known)) = at_hand.take() {
         turns = turns.saturating_sub(1);
         let goes_on = turns > 0 && !worker.stopping.is_cancelled();
         let next = goes_on.then(|| worker.active.claiming(ClaimId::new()));
-        let attempt = Attempt::new(&worker, *claimed, &known);
-        let claimed = attempt.carry_out(next.as_ref().map(|next| next.id)).await;
-        at_hand = claimed.zip(next);
+        let attempt = Attempt::new(&worker, *claimed, &known, before);
+        let successor = attempt.carry_out(next.as_ref().map(|next| next.id)).await;
+        at_hand = successor.zip(next);
     }
 }

@@ -9,6 +9,7 @@ use runloom_core::state::Head;
 use tokio::task::JoinError;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::stopper::hard;
 
@@ -51,7 +52,8 @@ pub(crate) async fn execute(
     code: &TaskTracker,
 ) -> Ending {
     let stop = attempt.stop.clone();
-    let mut task = code.spawn(async move { executor.execute(attempt, host).await });
+    let mut task =
+        code.spawn(async move { executor.execute(attempt, host).await }.in_current_span());
     tokio::select! {
         biased;
         outcome = &mut task => outcome.map_or_else(broken, Ending::from),

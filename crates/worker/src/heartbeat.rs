@@ -74,7 +74,8 @@ fn adopt(
     for held in worker.active.reconcile(held) {
         let claim = held.fence.claim;
         if before.contains(&claim) && !worker.stopping.is_cancelled() {
-            tracing::info!(run.id = %held.run_id, worker.id = %worker.id, "taking up a lost claim");
+            tracing::info!(run.id = %held.run_id, thread.id = %held.thread_id,
+                worker.id = %worker.id, "taking up a lost claim");
             // It was granted for a slot; none is waited for now.
             let known = worker.active.claiming(claim);
             claim::spawn(worker, held.thread_id, known);

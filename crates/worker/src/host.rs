@@ -51,7 +51,8 @@ impl AttemptHost {
             .await
             .is_err()
         {
-            tracing::warn!(run.id = %self.run, "calls to storage are still open");
+            tracing::warn!(run.id = %self.run, thread.id = %self.thread,
+                "calls to storage are still open");
         }
     }
 
@@ -88,7 +89,8 @@ impl AttemptHost {
                     return Err(HostError::Fenced);
                 }
                 Err(DatabaseError::Unavailable(reason)) => {
-                    tracing::debug!(run.id = %self.run, reason, "storage is out of reach");
+                    tracing::debug!(run.id = %self.run, thread.id = %self.thread, reason,
+                        "storage is out of reach");
                     tokio::time::sleep(delays.next().unwrap_or_default()).await;
                 }
                 Err(error) => return Err(HostError::Unavailable(error.to_string())),

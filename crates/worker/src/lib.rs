@@ -33,6 +33,7 @@ mod signals;
 mod stopper;
 mod stored;
 mod time;
+mod traces;
 mod verdict;
 
 use std::sync::Arc;

@@ -93,7 +93,8 @@ impl Publisher {
         if let Some(task) = task
             && timeout(self.flush, task).await.is_err()
         {
-            tracing::warn!(run.id = %self.series.run, "the last events are late");
+            tracing::warn!(run.id = %self.series.run, thread.id = %self.series.thread,
+                "the last events are late");
         }
     }
 
@@ -136,7 +137,8 @@ impl Series {
             .with_min_delay(Duration::from_millis(20))
             .with_max_times(4);
         if let Err(error) = append.retry(delays).await {
-            tracing::warn!(run.id = %self.run, count = events.len(), %error, "events not published");
+            tracing::warn!(run.id = %self.run, thread.id = %self.thread, count = events.len(), %error,
+                "events not published");
         }
     }
 }

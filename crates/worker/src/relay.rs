@@ -170,7 +170,8 @@ impl Relay {
         let mut told = Vec::with_capacity(events.len());
         for event in events {
             if let Err(error) = self.feed.publish(&event).await {
-                tracing::debug!(%error, thread.id = %event.thread_id, "an event waits");
+                tracing::debug!(%error, run.id = %event.run_id, thread.id = %event.thread_id,
+                    "an event waits");
                 break;
             }
             told.push(event.id);

@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use runloom_core::executor::{StopKind, StopSignal};
 use runloom_core::run::CancelAction;
+use runloom_core::trace::TraceParent;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -16,6 +17,8 @@ pub(crate) struct Stopper {
     cause: Mutex<Option<StopKind>>,
     /// The request to stop that came first: what was asked, how it was heard of, and when.
     request: Mutex<Option<(CancelAction, Heard, Instant)>>,
+    /// What asks for it, in a trace.
+    asker: Mutex<Option<TraceParent>>,
     /// What a run being executed hears.
     run: watch::Sender<Option<StopKind>>,
     /// What a visit hears: it is there because of an interrupt, and short, so only what makes it
@@ -30,6 +33,7 @@ impl Stopper {
         Self {
             cause: Mutex::new(cancel.map(kind_of)),
             request: Mutex::new(request),
+            asker: Mutex::default(),
             run: watch::Sender::new(None),
             visit: watch::Sender::new(None),
         }
@@ -56,6 +60,17 @@ impl Stopper {
         *request = Some((action, heard, at));
         drop(request);
         self.ask(kind_of(action));
+    }
+
+    /// Takes note of what asks for it, in a trace. What came first holds.
+    pub(crate) fn asked_in(&self, trace: Option<TraceParent>) {
+        let mut asker = lock(&self.asker);
+        *asker = asker.or(trace);
+    }
+
+    /// What asks for it, in a trace.
+    pub(crate) fn asker(&self) -> Option<TraceParent> {
+        *lock(&self.asker)
     }
 
     /// The request to stop, if there was one.

@@ -203,6 +203,8 @@ impl RunCreate {
                 subgraphs: self.stream_subgraphs.unwrap_or_default(),
                 resumable: self.stream_resumable.unwrap_or_default(),
                 durability: self.durability.unwrap_or(during),
+                // Of the request's headers, not of its body.
+                trace: None,
             },
             own_configurable: own,
             metadata,

@@ -161,6 +161,7 @@ async fn permissions(link: &Link, subjects: &Subjects) -> Vec<Finding> {
         run_id: run,
         claim: ClaimId::new(),
         action: CancelAction::Interrupt,
+        trace: None,
     });
     let end = end_frame();
     let speaking = [

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectOptions, Event, Message, RequestErrorKind, Subscriber};
+use async_nats::{Client, ConnectOptions, Event, HeaderMap, Message, RequestErrorKind, Subscriber};
 use bytes::Bytes;
 use runloom_core::bus::BusError;
 use tokio::sync::watch;
@@ -180,8 +180,28 @@ impl Link {
         payload: Bytes,
         wait: Duration,
     ) -> Result<Message, Failure> {
+        self.request_with(subject, None, payload, wait).await
+    }
+
+    /// The same, with headers.
+    pub(super) async fn request_with(
+        &self,
+        subject: String,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+        wait: Duration,
+    ) -> Result<Message, Failure> {
         self.ready().map_err(Failure::Unavailable)?;
-        match timeout(wait, self.client.request(subject, payload)).await {
+        let request = async {
+            match headers {
+                None => self.client.request(subject, payload).await,
+                Some(headers) => {
+                    let asked = self.client.request_with_headers(subject, headers, payload);
+                    asked.await
+                }
+            }
+        };
+        match timeout(wait, request).await {
             Ok(Ok(message)) => Ok(message),
             Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
                 Err(Failure::NoResponders)

@@ -4,6 +4,7 @@
 mod auth;
 mod doctor;
 mod events;
+mod headers;
 mod lifecycle;
 mod link;
 mod notifier;

@@ -25,6 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
+use super::headers;
 use super::link::{CALL, Link, bounded};
 use super::subject::{SERVICE_GROUP, Subjects};
 
@@ -94,8 +95,9 @@ async fn serve(
         tasks.spawn(async move {
             let answer = match permits.try_acquire() {
                 Ok(_permit) => {
+                    let trace = headers::context(request.message.headers.as_ref());
                     service
-                        .call(operation, request.message.payload.clone())
+                        .call(operation, request.message.payload.clone(), trace.as_ref())
                         .await
                 }
                 Err(_) => busy(),

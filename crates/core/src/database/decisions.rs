@@ -102,6 +102,7 @@ impl RunRow {
                         run_id: self.run.id,
                         claim: holder.fence.claim,
                         action,
+                        trace: None,
                     };
                     (holder.worker_id, signal)
                 }));

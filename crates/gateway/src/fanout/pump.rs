@@ -121,7 +121,8 @@ impl Pump {
         match self.ports.notifier.changes(self.thread).await {
             Ok(changes) => changes.chain(stream::pending()).boxed(),
             Err(error) => {
-                tracing::debug!(%error, run.id = %self.run, "no hints; the database is asked");
+                tracing::debug!(%error, run.id = %self.run, thread.id = %self.thread,
+                    "no hints; the database is asked");
                 stream::pending().boxed()
             }
         }
@@ -132,7 +133,8 @@ impl Pump {
         match events.tail(self.thread, self.run, place).await {
             Ok(tail) => Some(tail),
             Err(error) => {
-                tracing::debug!(%error, run.id = %self.run, "events cannot be read for now");
+                tracing::debug!(%error, run.id = %self.run, thread.id = %self.thread,
+                    "events cannot be read for now");
                 self.shared.ring().not_whole();
                 None
             }
@@ -143,7 +145,8 @@ impl Pump {
     async fn look(&self) -> Option<Option<Run>> {
         let run = self.ports.database.run(Some(self.thread), self.run).await;
         run.inspect_err(|error| {
-            tracing::debug!(%error, run.id = %self.run, "cannot see whether the run is over");
+            tracing::debug!(%error, run.id = %self.run, thread.id = %self.thread,
+                "cannot see whether the run is over");
         })
         .ok()
     }

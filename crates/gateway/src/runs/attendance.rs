@@ -103,7 +103,8 @@ impl Gateway {
         match self.database().cancel_runs(request).await {
             Ok(cancelled) => self.follow_up(cancelled.effects).await,
             Err(error) => {
-                tracing::warn!(%error, run.id = %run, "a run whose client left goes on");
+                tracing::warn!(%error, run.id = %run, thread.id = %thread,
+                    "a run whose client left goes on");
             }
         }
     }

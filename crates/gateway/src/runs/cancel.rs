@@ -1,8 +1,8 @@
 //! Cancelling runs.
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LOCATION, LOCATION};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use runloom_api::error::ErrorBody;
 use runloom_api::paths;
@@ -11,6 +11,7 @@ use runloom_core::database::CancelRequest;
 use runloom_core::ids::{RunId, ThreadId};
 use runloom_core::run::CancelAction;
 use runloom_core::search::CancelSelection;
+use runloom_core::trace::TraceParent;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -19,6 +20,7 @@ use super::{TAG, waiting};
 use crate::Gateway;
 use crate::error::Refusal;
 use crate::extract::{Body, QueryParams, RunPath};
+use crate::traces;
 use crate::wait::Watch;
 
 /// Why a run was cancelled, for people.
@@ -48,17 +50,19 @@ async fn cancel_run(
     State(gateway): State<Gateway>,
     path: RunPath,
     query: QueryParams,
+    headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let RunPath { thread, run } = path;
+    let trace = traces::parent(&headers);
     let selection = CancelSelection::Runs(thread, vec![run]);
     if !query.flag("wait") {
-        return match gateway.cancel(selection, action(&query)).await? {
+        return match gateway.cancel(selection, action(&query), trace).await? {
             0 => Err(nothing_to_cancel(&gateway, thread, run).await),
             _ => Ok(StatusCode::ACCEPTED.into_response()),
         };
     }
     let watch = Watch::new(&gateway, thread, run).await;
-    if gateway.cancel(selection, action(&query)).await? == 0 {
+    if gateway.cancel(selection, action(&query), trace).await? == 0 {
         return Err(nothing_to_cancel(&gateway, thread, run).await);
     }
     let places = [
@@ -76,9 +80,14 @@ async fn cancel_run(
 async fn cancel_runs(
     State(gateway): State<Gateway>,
     query: QueryParams,
+    headers: HeaderMap,
     Body(body): Body<CancelMany>,
 ) -> Result<StatusCode, Refusal> {
-    match gateway.cancel(body.try_into()?, action(&query)).await? {
+    let trace = traces::parent(&headers);
+    match gateway
+        .cancel(body.try_into()?, action(&query), trace)
+        .await?
+    {
         0 => Err(Refusal::not_found(NONE_FOUND)),
         _ => Ok(StatusCode::NO_CONTENT),
     }
@@ -105,6 +114,7 @@ impl Gateway {
         &self,
         selection: CancelSelection,
         action: CancelAction,
+        trace: Option<TraceParent>,
     ) -> Result<usize, Refusal> {
         let request = CancelRequest {
             selection,
@@ -115,7 +125,10 @@ impl Gateway {
         let asking = self.tasks.spawn(async move {
             let cancelled = gateway.database().cancel_runs(request).await?;
             let follower = gateway.clone();
-            let effects = cancelled.effects;
+            let mut effects = cancelled.effects;
+            for (_, signal) in &mut effects.signals {
+                signal.trace = trace;
+            }
             gateway
                 .tasks
                 .spawn(async move { follower.follow_up(effects).await });

@@ -36,7 +36,9 @@ async fn roll_back(gateway: &Gateway, path: RunPath) -> Result<StatusCode, Refus
     let RunPath { thread, run } = path;
     let mut watch = Watch::new(gateway, thread, run).await;
     let selection = CancelSelection::Runs(thread, vec![run]);
-    gateway.cancel(selection, CancelAction::Rollback).await?;
+    gateway
+        .cancel(selection, CancelAction::Rollback, None)
+        .await?;
     let stopped = timeout(gateway.config.stop_wait(), watch.end()).await;
     let over = stopped.map_err(|_elapsed| {
         Refusal::conflict("The run was asked to stop but has not stopped yet. Try again.")

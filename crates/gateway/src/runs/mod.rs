@@ -1,5 +1,6 @@
 //! Runs: created, looked at, streamed, waited for, cancelled, deleted.
 
+mod admission;
 mod attendance;
 mod cancel;
 mod create;

@@ -8,12 +8,14 @@ use runloom_core::effects::Effects;
 use runloom_core::ids::{RunId, ThreadId, random_id};
 use runloom_core::json::JsonMap;
 use runloom_core::partial::{PartialOverride, PartialPolicy};
-use runloom_core::run::Run;
+use runloom_core::run::{Run, RunKwargs};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use super::admission::Admission;
 use crate::Gateway;
 use crate::error::Refusal;
+use crate::traces;
 
 /// The answer to a run on a busy thread that refuses it. Shown to users, word for word.
 const REJECTED: &str = "Thread is already running a task. Wait for it to finish or choose a \
@@ -50,6 +52,10 @@ impl Gateway {
         );
         let mut server_configurable = request.own_configurable;
         server_configurable.extend(self.of_the_server(headers, request.delay.num_milliseconds()));
+        let kwargs = RunKwargs {
+            trace: traces::read(headers),
+            ..request.kwargs
+        };
         // What is made for this run only goes with it.
         let brings_thread = request.if_thread_missing == IfThreadMissing::Create;
         let lasts = brings_thread && !request.kwargs.temporary;
@@ -58,7 +64,7 @@ impl Gateway {
                 id: RunId::new(),
                 thread_id: thread,
                 assistant,
-                kwargs: request.kwargs,
+                kwargs,
                 metadata: request.metadata,
                 multitask_strategy: request.multitask_strategy,
                 delay: request.delay,
@@ -97,13 +103,17 @@ impl Gateway {
 
     /// Submits a run. Its client may leave meanwhile: what must follow is done nevertheless.
     pub(super) async fn submit(&self, prepared: Prepared) -> Result<Run, Refusal> {
-        let Prepared { new, on_disconnect } = prepared;
+        let Prepared {
+            mut new,
+            on_disconnect,
+        } = prepared;
+        let admission = Admission::of(&mut new);
         let (answer, accepted) = oneshot::channel();
         let gateway = self.clone();
         self.tasks.spawn(async move {
             let (thread, run) = (new.thread_id, new.id);
             let submission = gateway.database().submit_run(new).await;
-            let (result, effects) = match submission {
+            let (result, mut effects) = match submission {
                 Ok(Submission::Accepted(run, effects)) => (Ok(*run), effects),
                 Ok(Submission::Rejected) => (Err(Refusal::conflict(REJECTED)), Effects::default()),
                 Err(DatabaseError::NotFound(_)) => {
@@ -112,9 +122,11 @@ impl Gateway {
                 Err(error) => (Err(error.into()), Effects::default()),
             };
             let is_accepted = result.is_ok();
+            let admission = admission.answered(is_accepted, &mut effects);
             // The client does not wait for what follows: workers may take a while to answer.
             let has_left = answer.send(result).is_err();
             gateway.follow_up(effects).await;
+            admission.end(&gateway, thread).await;
             if has_left && is_accepted && on_disconnect == OnDisconnect::Cancel {
                 gateway.disconnected(thread, run).await;
             }

@@ -13,7 +13,9 @@ impl Server {
         let service = ApiService::new(self.router());
         let mut operations = service.operations().iter();
         let operation = operations.find(|known| known.name == operation).unwrap();
-        service.call(operation, Bytes::from(body.to_string())).await
+        service
+            .call(operation, Bytes::from(body.to_string()), None)
+            .await
     }
 }
 

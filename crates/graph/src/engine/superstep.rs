@@ -5,6 +5,7 @@ use std::pin::pin;
 
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::tasks::{Entry, Open};
 use super::{End, Fault, Loop};
@@ -56,7 +57,7 @@ impl Loop {
             if entry.finished.is_none() {
                 let graph = self.level.graph.clone();
                 let future = execute(run.clone(), graph, entry.task.clone(), token.clone());
-                let handle = tasks.spawn_on(future, &run.runtime);
+                let handle = tasks.spawn_on(future.in_current_span(), &run.runtime);
                 places.insert(handle.id(), place);
             }
         }
@@ -68,7 +69,8 @@ impl Loop {
                 biased;
                 joined = tasks.join_next_with_id() => joined,
                 () = &mut patience => {
-                    tracing::warn!(run.id = %run.attempt.run_id, tasks = tasks.len(),
+                    tracing::warn!(run.id = %run.attempt.run_id, thread.id = %run.attempt.thread_id,
+                        tasks = tasks.len(),
                         "nodes did not stop in time and are left behind");
                     None
                 }

@@ -152,7 +152,8 @@ async fn apply_input(level: &Arc<Level>) -> Result<End, Fault> {
         Ok(None) => {}
         Ok(Some(root)) => root.stop_here()?,
         Err(Fault::Failed(failure)) => {
-            tracing::warn!(run.id = %level.run.attempt.run_id, ?failure,
+            tracing::warn!(run.id = %level.run.attempt.run_id,
+                thread.id = %level.run.attempt.thread_id, ?failure,
                 "the input of a superseded run cannot be applied");
         }
         Err(fault) => return Err(fault),
@@ -166,7 +167,8 @@ async fn stored_head(level: &Level) -> Option<Head> {
     match view::head(&level.graph, tuple) {
         Ok(head) => Some(head),
         Err(error) => {
-            tracing::error!(run.id = %level.run.attempt.run_id, %error, "the head cannot be read");
+            tracing::error!(run.id = %level.run.attempt.run_id,
+                thread.id = %level.run.attempt.thread_id, %error, "the head cannot be read");
             None
         }
     }

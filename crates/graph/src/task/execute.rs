@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use runloom_core::trace::{self, Span};
 use tokio_util::sync::CancellationToken;
 
 use super::Task;
@@ -36,13 +37,14 @@ pub(crate) async fn execute(
     task: Arc<Task>,
     token: CancellationToken,
 ) -> Ended {
+    let mut span = begin(&run, &task);
     let outcome = if let Some(node) = graph.parts().nodes.get(&task.slot.name) {
         with_retries(&run, &graph, node, &task, &token).await
     } else {
         let text = format!("the graph no longer has a node {:?}", task.slot.name);
         Err(NodeError::new("UnknownNodeError", text))
     };
-    match outcome {
+    let ended = match outcome {
         Ok(finished) => Ended::Finished(finished),
         Err(NodeError(reason)) => match *reason {
             Reason::Failed(failure) => Ended::Failed(failure),
@@ -50,6 +52,38 @@ pub(crate) async fn execute(
             Reason::Cancelled => Ended::Cancelled,
             Reason::Drained => Ended::Drained,
         },
+    };
+    span.set("outcome", || ended.name());
+    if let Ended::Failed(failure) = &ended {
+        span.fail(|| failure.shown());
+    }
+    ended
+}
+
+/// The task in the trace of its run, if anybody records.
+fn begin(run: &Run, task: &Task) -> Span {
+    let Some(above) = run.attempt.kwargs.trace.as_ref() else {
+        return Span::none();
+    };
+    let mut span = trace::node_span(above, &task.slot.name);
+    span.set("run.id", || run.attempt.run_id.to_string());
+    span.set("step", || task.step);
+    if !task.graph_ns.is_empty() {
+        span.set("subgraph", || task.graph_ns.join("|"));
+    }
+    span
+}
+
+impl Ended {
+    /// What traces call it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Finished(_) => "success",
+            Self::Interrupted(_) => "paused",
+            Self::Failed(_) => "error",
+            Self::Cancelled => "stopped",
+            Self::Drained => "drained",
+        }
     }
 }
 
@@ -74,7 +108,8 @@ async fn with_retries(
         let Some(wait) = policy.wants(&error).then(|| waits.next()).flatten() else {
             return Err(error);
         };
-        tracing::debug!(run.id = %run.attempt.run_id, node = %task.slot.name, ?error, ?wait,
+        tracing::debug!(run.id = %run.attempt.run_id, thread.id = %run.attempt.thread_id,
+            node = %task.slot.name, ?error, ?wait,
             "the node failed and is tried again");
         tokio::select! {
             biased;

@@ -23,6 +23,7 @@ from .peer import Peer
 from .questions import QUESTIONS
 from .stopping import Pulse, break_run
 from .threads import TrackingPool
+from .traces import trace_id_of
 
 GRACE = 5.0
 """The grace period, in seconds, of a run that stops because it was fenced."""
@@ -136,8 +137,13 @@ class Control:
         if not isinstance(credit, int):
             self.fail(call, Invalid("credit is no number of bytes"))
             return
-        owner = CurrentRun(call, body.get("run_id"))
-        outbox = Outbox(self._loop, lambda events: self._peer.item(call, "events", events), credit)
+        owner = CurrentRun(call, body.get("run_id"), body.get("thread_id"), trace_id_of(body.get("trace")))
+        outbox = Outbox(
+            self._loop,
+            lambda events: self._peer.item(call, "events", events),
+            credit,
+            lambda node: self._peer.item(call, "node", node),
+        )
         self._active[call] = _Active(owner, outbox)
         self._graph_loop.call_soon_threadsafe(self._executor.run, owner, body, outbox)
 

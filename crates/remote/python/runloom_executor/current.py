@@ -23,6 +23,9 @@ class CurrentRun:
     """The number of the request on the control socket."""
     run_id: str | None
     """None while a question is answered."""
+    thread_id: str | None = None
+    trace_id: str | None = None
+    """The trace that the run belongs to, if it belongs to one."""
     ended: bool = False
     """Its code has ended; what it wrote may still be on its way."""
     over_since: float | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
@@ -10,6 +10,7 @@ from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from .encode import dumps
 from .messages import Accumulated, Event, Pieces
 from .said import Speech
+from .traces import node_of
 
 PLAIN = ("values", "updates", "custom", "tasks", "checkpoints", "debug")
 INTERRUPT = "__interrupt__"
@@ -25,8 +26,15 @@ class Facts(Protocol):
 class EventMapper:
     """Maps the chunks of one run. Never waits; holds no more than the messages under way."""
 
-    def __init__(self, modes: Iterable[str], subgraphs: bool, facts: Facts) -> None:
-        """`modes` are the wire's words; `subgraphs` says whether events of subgraphs are asked for.
+    def __init__(
+        self,
+        modes: Iterable[str],
+        subgraphs: bool,
+        facts: Facts,
+        tell_node: Callable[[list[Any]], None] | None = None,
+    ) -> None:
+        """`modes` are the wire's words; `subgraphs` says whether events of subgraphs are asked for; `tell_node`
+        is told of tasks that begin and end.
 
         `astream` is to be called with the same: a message that a subgraph shows is not shown again by the
         node it is.
@@ -34,6 +42,7 @@ class EventMapper:
         asked = set(modes)
         self._asked = asked
         self._subgraphs = subgraphs
+        self._tell_node = tell_node
         self._root_run: str | None = None
         self._values = InterruptedValues()
         self._checkpoint: dict[str, Any] | None = None
@@ -58,7 +67,8 @@ class EventMapper:
         # With `custom`, LangGraph runs each node in a task of its own, so a cancel hits the superstep and
         # not the node alone, which might swallow it and let the next superstep begin. `checkpoints` is for
         # `head`.
-        modes = [mode for mode in PLAIN if mode in self._asked or mode in ("custom", "checkpoints")]
+        always = {"custom", "checkpoints"} if self._tell_node is None else {"custom", "checkpoints", "tasks"}
+        modes = [mode for mode in PLAIN if mode in self._asked or mode in always]
         return [*modes, "messages"] if self._messages is not None else modes
 
     def listening(self, graph: Any, config: dict[str, Any]) -> Any:
@@ -83,6 +93,10 @@ class EventMapper:
             return []
         if mode == "messages":
             return self._messages.map(namespace, *payload) if self._messages is not None else []
+        if mode == "tasks" and self._tell_node is not None:
+            self._tell_node(node_of(payload))
+            if "tasks" not in self._asked:
+                return []
         if mode == "checkpoints" and not namespace:
             self._checkpoint = payload
         payload, late = self._values.complete(namespace, mode, payload, self._asked)

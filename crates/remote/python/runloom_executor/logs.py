@@ -1,6 +1,7 @@
 """What user code prints and logs, as lines that the worker can attribute.
 
-Each line becomes one JSON line `{"runloom": {"level", "logger", "run_id", "message"}}` on the process's real
+Each line becomes one JSON line `{"runloom": {"level", "logger", "run_id", "thread_id", "trace_id",
+"message"}}` on the process's real
 stderr. What is written past Python, by C libraries and children, stays as it is.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 import orjson
 
 from . import current
+from .current import CurrentRun
 
 LONGEST = 64 * 1024
 """What is longer than this, in characters, is delivered in pieces: the worker takes no line of any length."""
@@ -32,7 +34,7 @@ class _Lines(io.RawIOBase):
         self._logger = logger
         self._level = level
         self._fileno = fileno
-        self._begun: dict[tuple[str | None, int], bytes] = {}
+        self._begun: dict[tuple[CurrentRun | None, int], bytes] = {}
 
     def writable(self) -> bool:
         return True
@@ -43,41 +45,41 @@ class _Lines(io.RawIOBase):
     def write(self, data: Any) -> int:
         data = bytes(data)
         owner = current.run.get()
-        run_id = owner.run_id if owner is not None else None
-        key = (run_id, threading.get_ident())
+        key = (owner, threading.get_ident())
         *lines, rest = (self._begun.pop(key, b"") + data).split(b"\n")
         for line in lines:
-            self._emit(line.removesuffix(b"\r"), run_id)
+            self._emit(line.removesuffix(b"\r"), owner)
         if len(rest) > LONGEST:
-            self._emit(rest, run_id)
+            self._emit(rest, owner)
         elif rest:
             self._begun[key] = rest
         return len(data)
 
     def finish(self, run_id: str) -> None:
         """Delivers what a run left of an incomplete line."""
-        for key in [key for key in list(self._begun) if key[0] == run_id]:
-            self._emit(self._begun.pop(key), run_id)
+        for key in [key for key in list(self._begun) if key[0] is not None and key[0].run_id == run_id]:
+            self._emit(self._begun.pop(key), key[0])
 
-    def _emit(self, line: bytes, run_id: str | None) -> None:
+    def _emit(self, line: bytes, owner: CurrentRun | None) -> None:
         if line:
-            emit(self._level, self._logger, run_id, line.decode("utf-8", "replace"))
+            emit(self._level, self._logger, owner, line.decode("utf-8", "replace"))
 
 
 class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            owner = current.run.get()
-            run_id = owner.run_id if owner is not None else None
-            emit(record.levelname.lower(), record.name, run_id, self.format(record))
+            emit(record.levelname.lower(), record.name, current.run.get(), self.format(record))
         except Exception:  # as every handler does: an unprintable record stops nobody
             self.handleError(record)
 
 
-def emit(level: str, logger: str, run_id: str | None, message: str) -> None:
+def emit(level: str, logger: str, owner: CurrentRun | None, message: str) -> None:
     """Writes one record, a long message as several."""
+    about: dict[str, Any] = {"level": level, "logger": logger, "run_id": None}
+    if owner is not None:
+        about |= {"run_id": owner.run_id, "thread_id": owner.thread_id, "trace_id": owner.trace_id}
     for at in range(0, max(len(message), 1), LONGEST):
-        said = {"level": level, "logger": logger, "run_id": run_id, "message": message[at : at + LONGEST]}
+        said = {**about, "message": message[at : at + LONGEST]}
         try:
             line = orjson.dumps({"runloom": said})
         except TypeError:  # half of a surrogate pair

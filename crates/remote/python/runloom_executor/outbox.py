@@ -26,10 +26,15 @@ class Outbox:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, send: Callable[[list[list[Any]]], None], credit: int
+        self,
+        loop: asyncio.AbstractEventLoop,
+        send: Callable[[list[list[Any]]], None],
+        credit: int,
+        tell_node: Callable[[list[Any]], None] = lambda node: None,
     ) -> None:
         """`send` sends one frame of events, from any thread. `loop` sends what is gathered; `credit` is in
-        bytes of event data."""
+        bytes of event data. `tell_node` tells the worker, from any thread, of a node that begins or ends."""
+        self.tell_node = tell_node
         self._loop = loop
         self._send = send
         self._guard = threading.Lock()

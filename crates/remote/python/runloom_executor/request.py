@@ -31,6 +31,7 @@ class RunRequest:
             self.subgraphs: bool = bool(body.get("subgraphs"))
             self.durability: str = body.get("durability") or "async"
             self.latest: list[Any] | None = body.get("latest")
+            self.trace: dict[str, Any] | None = body.get("trace")
             self.context: Any = _json(body, "context")
             self.config = self._config(_json(body, "config") or {}, _json(body, "metadata") or {})
             self.input = command_of(_json(body, "command")) if body.get("command") else _json(body, "input")

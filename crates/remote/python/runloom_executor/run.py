@@ -11,7 +11,7 @@ from typing import Any, AsyncGenerator, AsyncIterator, Callable
 
 from langgraph.pregel import Pregel
 
-from . import current, logs
+from . import current, logs, traces
 from .current import CurrentRun
 from .errors import Fenced, Unavailable
 from .events import EventMapper
@@ -143,6 +143,7 @@ class Run:
     # The work.
 
     async def _execute(self) -> None:
+        traces.attach(self.request.trace)
         try:
             if self.request.only_input:
                 await self._apply_input()
@@ -179,7 +180,8 @@ class Run:
             request.continue_from_head()
         async with self._open() as graph:
             facts = self._graphs.facts(request.graph_id)
-            mapper = EventMapper(request.stream_modes, request.subgraphs, facts)
+            tell = self.outbox.tell_node if (request.trace or {}).get("nodes") else None
+            mapper = EventMapper(request.stream_modes, request.subgraphs, facts, tell)
             config = request.config
             graph = mapper.listening(graph, config)
             arguments = request.arguments(graph, _KNOWN)

@@ -7,10 +7,12 @@ use runloom_core::run::RunError;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::RemoteExecutor;
 use super::desk::Desk;
 use super::drive::{Drive, Taken};
+use super::nodes::Nodes;
 use super::{events, request};
 use crate::peer::{Call, CallError};
 use crate::pool::Place;
@@ -53,9 +55,12 @@ pub(super) async fn execute(
         grace: executor.config.grace,
         said,
         taken: to_credit,
+        nodes: Nodes::of(&attempt),
     };
     // A task of its own: a run whose future was dropped has to be stopped nevertheless.
-    let outcome = executor.drives.spawn(drive.through(attempt.run_id));
+    let outcome = executor
+        .drives
+        .spawn(drive.through(attempt.run_id).in_current_span());
     follow(outcome, emit(to_say, taken, &*host)).await
 }
 

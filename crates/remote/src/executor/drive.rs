@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::nodes::Nodes;
 use super::{convert, errors};
 use crate::measures;
 use crate::peer::{Call, CallError, Heard, Item};
@@ -40,6 +41,8 @@ pub(super) struct Drive {
     pub(super) said: mpsc::UnboundedSender<Vec<Event>>,
     /// Says which were published.
     pub(super) taken: mpsc::UnboundedReceiver<Taken>,
+    /// Its nodes, in its trace.
+    pub(super) nodes: Nodes,
 }
 
 /// When to take the process away.
@@ -110,7 +113,7 @@ impl Drive {
         outcome
     }
 
-    fn take(&self, said: &Item, deadline: &mut Deadline, run: RunId) {
+    fn take(&mut self, said: &Item, deadline: &mut Deadline, run: RunId) {
         match said.name.as_str() {
             item::EVENTS => match decode(&said.body) {
                 // Nobody listens to a run that was left.
@@ -118,6 +121,10 @@ impl Drive {
                 Err(error) => {
                     tracing::error!(run.id = %run, %error, "an executor's events are lost");
                 }
+            },
+            item::NODE => match decode(&said.body) {
+                Ok(node) => self.nodes.take(node),
+                Err(error) => tracing::debug!(run.id = %run, %error, "a node is not understood"),
             },
             // Waiting longer helps nobody.
             item::STUCK if deadline.is_set() => deadline.now(),

@@ -9,6 +9,7 @@ mod errors;
 mod events;
 mod launch;
 mod memory;
+mod nodes;
 mod questions;
 mod request;
 

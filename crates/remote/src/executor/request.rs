@@ -3,9 +3,10 @@
 use runloom_core::checkpoint::CheckpointTuple;
 use runloom_core::executor::{Attempt, CheckpointReader, Work};
 use runloom_core::run::NodeSelection;
+use runloom_core::trace::{self, TraceContext};
 
 use super::convert::{self, document, json_bytes};
-use crate::protocol::{Nodes, RunRequest, TupleBody, WorkKind};
+use crate::protocol::{Nodes, RunRequest, TraceBody, TupleBody, WorkKind};
 
 /// The most bytes of a checkpoint that travel with a request. What is larger comes on the data socket,
 /// where it delays nothing that the worker has to say.
@@ -37,6 +38,7 @@ pub(super) fn of(attempt: &Attempt, credit: u64) -> RunRequest {
         interrupt_after: kwargs.interrupt_after.as_ref().map(nodes),
         credit,
         latest: None,
+        trace: kwargs.trace.as_ref().map(trace),
     }
 }
 
@@ -62,6 +64,14 @@ fn size(tuple: &CheckpointTuple) -> usize {
     let channels = tuple.channels.values().map(|blob| blob.data.len());
     let writes = tuple.writes.iter().map(|write| write.blob.data.len());
     tuple.checkpoint.head.data.len() + channels.sum::<usize>() + writes.sum::<usize>()
+}
+
+fn trace(context: &TraceContext) -> TraceBody {
+    TraceBody {
+        traceparent: context.parent.to_string(),
+        tracestate: context.state.as_deref().map(str::to_owned),
+        nodes: trace::is_on() && context.parent.is_sampled(),
+    }
 }
 
 fn nodes(selection: &NodeSelection) -> Nodes {

@@ -50,6 +50,21 @@ pub struct RunRequest {
     /// is not known or large: the executor asks for it then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest: Option<Vec<TupleBody>>,
+    /// Where the run belongs in a trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceBody>,
+}
+
+/// The headers of the W3C, and whether the worker makes spans of the run's nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceBody {
+    /// The span above.
+    pub traceparent: String,
+    /// What vendors added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracestate: Option<String>,
+    /// Whether to tell of nodes as they begin and end.
+    pub nodes: bool,
 }
 
 /// How much of a run to do.
@@ -76,6 +91,8 @@ pub enum Nodes {
 pub mod item {
     /// From the executor: a list of [`Event`](super::Event).
     pub const EVENTS: &str = "events";
+    /// From the executor: a [`Node`](super::Node).
+    pub const NODE: &str = "node";
     /// From the executor: it cannot stop the run, only a kill helps.
     pub const STUCK: &str = "stuck";
     /// From the worker: a [`Stop`](super::Stop).
@@ -83,6 +100,18 @@ pub mod item {
     /// From the worker: a number of bytes that may be sent on top of what is left.
     pub const CREDIT: &str = "credit";
 }
+
+/// A task of a run that begins or ends, `[id, node, outcome?]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node(
+    /// The task.
+    pub String,
+    /// Its node.
+    pub String,
+    /// How it ended: `success`, `paused` or `error`; nothing if it begins.
+    #[serde(default)]
+    pub Option<String>,
+);
 
 /// Something that happened in a run, `[name, [namespace …], json, said?]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

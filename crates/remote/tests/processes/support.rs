@@ -95,6 +95,7 @@ pub(crate) fn run_of(graph: &str, input: &serde_json::Value) -> RunRequest {
         interrupt_after: None,
         credit: 1 << 20,
         latest: None,
+        trace: None,
     }
 }
 

@@ -180,6 +180,7 @@ async fn a_signal_for_another_claim_stops_nobody() {
         run_id: id,
         claim: ClaimId::new(),
         action: CancelAction::Interrupt,
+        trace: None,
     };
     let reply = bench
         .notifier

@@ -17,6 +17,7 @@ use futures::stream::BoxStream;
 use runloom_core::bus::{BusError, Delivery, Notifier, RunChange, Signal, SignalReply, Wake};
 use runloom_core::ids::{ThreadId, WorkerId};
 
+use super::headers;
 use super::link::{Failure, Link};
 use super::post::Post;
 use super::streams::Streams;
@@ -96,7 +97,8 @@ impl Notifier for NatsNotifier {
 
     async fn signal(&self, worker: WorkerId, signal: Signal, wait: Duration) -> SignalReply {
         let subject = self.subjects.interrupt(worker);
-        match self.link.request(subject, wire::signal(signal), wait).await {
+        let (body, headers) = (wire::signal(signal), headers::of(signal.trace));
+        match self.link.request_with(subject, headers, body, wait).await {
             Ok(answer) => wire::read_reply(&answer.payload).unwrap_or_else(|error| {
                 tracing::warn!(%error, worker.id = %worker, "an answer to a signal is not understood");
                 SignalReply::NoAnswer
@@ -113,7 +115,11 @@ impl Notifier for NatsNotifier {
         let subscriber = self.listen(self.subjects.interrupt(worker)).await?;
         let post = self.post.clone();
         let deliver = move |message: Message| {
-            let signal = understood(wire::read_signal(&message.payload));
+            let mut signal = understood(wire::read_signal(&message.payload));
+            if let Some(signal) = &mut signal {
+                let context = headers::context(message.headers.as_ref());
+                signal.trace = context.map(|context| context.parent);
+            }
             let post = post.clone();
             ready(signal.map(|signal| Delivery {
                 signal,

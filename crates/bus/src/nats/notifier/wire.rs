@@ -58,6 +58,7 @@ pub(super) fn read_signal(body: &[u8]) -> Result<Signal, BusError> {
         run_id: body.run,
         claim: body.claim,
         action: body.action,
+        trace: None,
     })
 }
 

@@ -11,11 +11,15 @@ use tokio::time::timeout;
 
 use super::scene::{BusFixture, Done, PATIENCE, soon};
 
+/// Where a signal belongs.
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 fn a_signal() -> Signal {
     Signal {
         run_id: RunId::new(),
         claim: ClaimId::new(),
         action: CancelAction::Rollback,
+        trace: PARENT.parse().ok(),
     }
 }
 

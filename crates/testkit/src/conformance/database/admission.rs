@@ -86,6 +86,7 @@ pub(super) async fn interrupt_signals_the_worker_of_a_running_run(f: Fixture) ->
         run_id: held.run.id,
         claim: held.lease.fence.claim,
         action: CancelAction::Interrupt,
+        trace: None,
     };
     assert_eq!(effects.signals, [(held.lease.worker_id, signal)]);
     assert_eq!(effects.wakes, []);
