@@ -58,7 +58,7 @@ impl Gateway {
         };
         // What is made for this run only goes with it.
         let brings_thread = request.if_thread_missing == IfThreadMissing::Create;
-        let lasts = brings_thread && !request.kwargs.temporary;
+        let lasts = brings_thread && !kwargs.temporary;
         Ok(Prepared {
             new: NewRun {
                 id: RunId::new(),
@@ -69,6 +69,7 @@ impl Gateway {
                 multitask_strategy: request.multitask_strategy,
                 delay: request.delay,
                 if_thread_missing: request.if_thread_missing,
+                thread_ttl: self.config.thread_ttl.filter(|_| lasts),
                 policy,
                 server_configurable,
             },
@@ -79,7 +80,6 @@ impl Gateway {
     /// What graphs find in `configurable` beside what the caller put there.
     fn of_the_server(&self, headers: &HeaderMap, delay_millis: i64) -> JsonMap {
         let request_id = headers.get("x-request-id");
-                thread_ttl: self.config.thread_ttl.filter(|_| lasts),
         let request_id = request_id
             .and_then(|id| id.to_str().ok())
             .filter(|id| !id.is_empty() && id.len() <= LONGEST_REQUEST_ID)
