@@ -72,6 +72,16 @@ impl Runloom {
             graphs: self.graphs,
             demo: self.demo,
         };
-        runtime.block_on(roles::run(cli.command, own))
+        let sending = match cli.command.service() {
+            Some(service) => {
+                telemetry::traces::start(cli.otlp_endpoint.as_deref(), service, runtime.handle())?
+            }
+            None => None,
+        };
+        let done = runtime.block_on(roles::run(cli.command, own));
+        if let Some(sending) = sending {
+            sending.stop();
+        }
+        done
     }
 }

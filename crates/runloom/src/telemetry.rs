@@ -1,9 +1,15 @@
-//! Logs: set up once, written to standard error, so that standard output stays for people.
+//! What the process says of itself. Log lines are set up once, and written to standard error, so that
+//! standard output stays for people.
+
+mod json;
+mod sender;
+pub(crate) mod traces;
 
 use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::JsonFields;
 
 use crate::cli::LogFormat;
 
@@ -16,7 +22,11 @@ pub(crate) fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
         .with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.with_target(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Json => builder
+            .with_ansi(false)
+            .fmt_fields(JsonFields::new())
+            .event_format(json::Flat)
+            .try_init(),
     };
     started
         .map_err(|error| anyhow::anyhow!(error))

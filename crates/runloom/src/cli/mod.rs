@@ -43,6 +43,10 @@ pub(crate) struct Cli {
         default_value = "text"
     )]
     pub(crate) log_format: LogFormat,
+    /// Where to send traces, such as `http://collector:4318`; `OTEL_EXPORTER_OTLP_ENDPOINT` and the other
+    /// variables of OpenTelemetry are heard, too. Without any, nothing is traced.
+    #[arg(long, global = true, env = "RUNLOOM_OTLP_ENDPOINT", value_name = "URL")]
+    pub(crate) otlp_endpoint: Option<String>,
 }
 
 /// The roles of the binary.
@@ -60,6 +64,18 @@ pub(crate) enum Command {
     Migrate(Migrate),
     /// Check the database and NATS, and say what to do.
     Doctor(Box<Doctor>),
+}
+
+impl Command {
+    /// What it is called in traces, if it has anything to do with runs.
+    pub(crate) fn service(&self) -> Option<&'static str> {
+        match self {
+            Self::Dev(_) | Self::All(_) => Some("runloom"),
+            Self::Gateway(_) => Some("runloom-gateway"),
+            Self::Worker(_) => Some("runloom-worker"),
+            Self::Migrate(_) | Self::Doctor(_) => None,
+        }
+    }
 }
 
 /// How log lines look.
