@@ -3,6 +3,7 @@
 
 pub mod conformance;
 pub mod doubles;
+pub mod growth;
 pub mod history;
 pub mod invariants;
 pub mod memory;

@@ -38,7 +38,7 @@ pub async fn runs_per_second(database: Arc<dyn Database>, runs: u32, tasks: u32)
             let mut thread = ThreadId::new();
             let take = |left: u32| left.checked_sub(1);
             while let Ok(n) = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
-                whole_run(database.as_ref(), &assistant, worker, thread).await;
+                whole_run(database.as_ref(), run_on(thread, &assistant), worker).await;
                 if n % 8 == 0 {
                     thread = ThreadId::new();
                 }
@@ -49,7 +49,8 @@ pub async fn runs_per_second(database: Arc<dyn Database>, runs: u32, tasks: u32)
     f64::from(runs) / begin.elapsed().as_secs_f64()
 }
 
-fn assistant() -> Assistant {
+/// Whoever it is.
+pub(crate) fn assistant() -> Assistant {
     let now = SystemClock.now();
     Assistant {
         id: AssistantId::new(),
@@ -65,7 +66,8 @@ fn assistant() -> Assistant {
     }
 }
 
-fn run_on(thread_id: ThreadId, assistant: &Assistant) -> NewRun {
+/// A run on a thread, which is made if it is not there.
+pub(crate) fn run_on(thread_id: ThreadId, assistant: &Assistant) -> NewRun {
     let input = json!({"messages": [{"role": "human", "content": "what's the weather in sf?"}]});
     NewRun {
         id: RunId::new(),
@@ -114,16 +116,10 @@ fn checkpoint(thread_id: ThreadId, step: i64) -> NewCheckpoint {
     }
 }
 
-async fn whole_run(
-    database: &dyn Database,
-    assistant: &Assistant,
-    worker: WorkerId,
-    thread: ThreadId,
-) {
-    database
-        .submit_run(run_on(thread, assistant))
-        .await
-        .expect("it is accepted");
+/// A run from its submission to its end, with one checkpoint.
+pub(crate) async fn whole_run(database: &dyn Database, new: NewRun, worker: WorkerId) {
+    let thread = new.thread_id;
+    database.submit_run(new).await.expect("it is accepted");
     let reply = database
         .claim(thread, worker, ClaimId::new())
         .await

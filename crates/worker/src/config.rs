@@ -24,6 +24,12 @@ pub struct Config {
     pub prune: Duration,
     /// How long a thread made for one run outlives that run.
     pub temporary_age: Duration,
+    /// How often it looks for what was kept for long enough.
+    pub expire: Duration,
+    /// How many threads whose time is up it deals with in one look.
+    pub expire_limit: u32,
+    /// How long the record of a run is kept after the run is over; for good if none.
+    pub run_age: Option<Duration>,
     /// How long an executor may take to stop; somewhat later it is abandoned.
     pub grace: Duration,
     /// How long attempts may take to reach the end of a superstep when the worker shuts down.
@@ -56,6 +62,9 @@ impl Default for Config {
             sweep: Duration::from_secs(1),
             prune: Duration::from_secs(2),
             temporary_age: Duration::from_secs(5),
+            expire: Duration::from_mins(1),
+            expire_limit: 10_000,
+            run_age: None,
             grace: Duration::from_secs(10),
             drain: Duration::from_secs(20),
             run_timeout: None,

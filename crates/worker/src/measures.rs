@@ -11,6 +11,8 @@ use runloom_core::lease::Claimed;
 use runloom_core::run::{CancelAction, MultitaskStrategy};
 use tokio::time::Instant;
 
+use crate::housekeeping;
+
 const QUEUE_WAIT: &str = "runloom_queue_wait_seconds";
 const INTERRUPT_TO_START: &str = "runloom_interrupt_to_start_seconds";
 const CANCEL_TO_STOP: &str = "runloom_cancel_to_stop_seconds";
@@ -45,6 +47,7 @@ pub fn describe_metrics() {
     describe_counter!(REAPED, "attempts taken from workers whose lease ran out");
     describe_counter!(FOUND, "threads with work that nobody had told of in time");
     describe_counter!(SIGNALS_HEARD, "signals that arrived here, by the answer");
+    housekeeping::measures::describe_metrics();
 }
 
 /// How a worker learnt that an attempt is to stop.

@@ -18,6 +18,8 @@ use runloom_core::lifecycle::{LifecycleEvent, LifecycleFeed};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::housekeeping::measures::{self, Kept};
+
 /// How a relay goes about it.
 #[derive(Clone, Debug)]
 pub struct RelayConfig {
@@ -49,7 +51,7 @@ impl Default for RelayConfig {
 }
 
 /// How many old events are forgotten at once.
-const EXPIRE_LIMIT: u32 = 10_000;
+const EXPIRE_LIMIT: u32 = 1_000;
 
 /// Empties an outbox into a feed.
 pub struct Relay {
@@ -179,11 +181,23 @@ impl Relay {
         told
     }
 
+    /// Forgets what is too old, a little at a time, until there is no more of it.
     async fn expire(&self) {
-        match self.outbox.expire(self.config.keep, EXPIRE_LIMIT).await {
-            Ok(0) => {}
-            Ok(count) => tracing::warn!(count, "forgot events that nobody could be told"),
-            Err(error) => tracing::debug!(%error, "cannot forget old events"),
+        loop {
+            match self.outbox.expire(self.config.keep, EXPIRE_LIMIT).await {
+                Ok(0) => return,
+                Ok(count) => {
+                    measures::pruned(Kept::Outbox, count);
+                    tracing::warn!(count, "forgot events that nobody could be told");
+                    if count < u64::from(EXPIRE_LIMIT) {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "cannot forget old events");
+                    return;
+                }
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What has to be done now and then by whoever is there. Each task is one atomic, idempotent
 //! operation of the database, so all workers may do it and nobody has to lead.
 
+mod expire;
+pub(crate) mod measures;
 mod prune;
 mod sweep;
 
@@ -8,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::{BoxFuture, join};
+use futures::future::{BoxFuture, join3};
 use tokio::time::sleep;
 
 use crate::incarnation::Incarnation;
@@ -24,10 +26,13 @@ pub(crate) async fn run(worker: Arc<Incarnation>) {
     let pruning = tick(&worker, worker.config.prune, |worker| {
         prune::prune(worker).boxed()
     });
+    let expiring = tick(&worker, worker.config.expire, |worker| {
+        expire::expire(worker).boxed()
+    });
     tokio::select! {
         biased;
         () = worker.stopping.cancelled() => {}
-        _ = join(sweeping, pruning) => {}
+        _ = join3(sweeping, pruning, expiring) => {}
     }
 }
 

@@ -1,5 +1,6 @@
 //! Deletes what was made for one run only.
 
+use super::measures::{self, Kept};
 use crate::incarnation::Incarnation;
 
 /// How many threads are deleted at once.
@@ -10,7 +11,10 @@ pub(super) async fn prune(worker: &Incarnation) {
     let age = worker.config.temporary_age;
     match worker.ports.database.prune_temporary(age, LIMIT).await {
         Ok(0) => {}
-        Ok(count) => tracing::debug!(count, "deleted temporary threads"),
+        Ok(count) => {
+            measures::pruned(Kept::Threads, count.into());
+            tracing::debug!(count, "deleted temporary threads");
+        }
         Err(error) => tracing::warn!(%error, "cannot delete temporary threads"),
     }
 }

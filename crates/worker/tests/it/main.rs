@@ -13,6 +13,7 @@ mod lifecycle;
 mod link;
 mod odd;
 mod relay;
+mod retention;
 mod storage;
 mod stubborn;
 mod support;
