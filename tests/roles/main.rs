@@ -1,6 +1,7 @@
 //! The roles of the binary as processes on Postgres and NATS: what one does with another's work, and
 //! what happens when a part of them is gone.
 
+mod health;
 mod site;
 
 use std::io::Write as _;

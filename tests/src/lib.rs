@@ -2,6 +2,7 @@
 //! writes down. The tests are in the folders beside this one.
 
 pub mod http;
+pub mod numbers;
 pub mod process;
 pub mod product;
 pub mod sse;

@@ -5,6 +5,8 @@ use runloom_core::ids::{RunId, ThreadId};
 
 /// Health, also at the root.
 pub const OK: &str = "/ok";
+/// Whether there should be work for it.
+pub const READY: &str = "/ready";
 /// Health.
 pub const ROOT: &str = "/";
 /// Version and abilities.

@@ -8,9 +8,34 @@ use utoipa::ToSchema;
 pub struct Health {
     /// It is.
     pub ok: bool,
-    /// What else it is made of; nothing that is looked at one by one.
+    /// What it stands on, and how that is: `database` (`ok`, `unreachable`), `nats` (`ok`, `degraded`,
+    /// `disconnected`). It is well without; whether it can serve is another question.
     #[schema(value_type = Object)]
     pub services: runloom_core::json::JsonMap,
+}
+
+/// Whether the server should get work now.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Readiness {
+    /// It should.
+    pub ready: bool,
+    /// Why it should not.
+    pub why: Vec<&'static str>,
+    /// What it stands on, and how that is.
+    #[schema(value_type = Object)]
+    pub services: runloom_core::json::JsonMap,
+}
+
+impl Readiness {
+    /// As `health` has it.
+    pub fn of(health: &runloom_core::health::Health) -> Self {
+        let why = health.troubles();
+        Self {
+            ready: why.is_empty(),
+            why,
+            services: health.services(),
+        }
+    }
 }
 
 /// Version and abilities.

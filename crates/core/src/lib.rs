@@ -15,6 +15,7 @@ pub mod database;
 pub mod effects;
 pub mod event;
 pub mod executor;
+pub mod health;
 pub mod ids;
 pub mod item;
 pub mod json;

@@ -10,7 +10,7 @@ mod pump;
 mod ring;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use runloom_core::bus::{BusError, From as Place};
@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use self::feed::{Feed, Shared, State};
 use self::pump::Pump;
 use self::ring::Ring;
+use crate::measures::EventLag;
 use crate::{Config, Ports};
 
 pub(crate) use self::feed::{Reader, Step};
@@ -39,6 +40,8 @@ pub(crate) struct Fanout {
     /// Bytes of all rings.
     total: Arc<AtomicUsize>,
     feeds: Arc<Mutex<Feeds>>,
+    /// How far the database's clock is ahead of ours, in milliseconds.
+    clock_skew: Arc<AtomicI64>,
 }
 
 /// Which run to stream.
@@ -60,7 +63,13 @@ impl Fanout {
             end_event: config.end_event,
             total: Arc::default(),
             feeds: Arc::default(),
+            clock_skew: Arc::default(),
         }
+    }
+
+    /// Takes note of how far the database's clock is ahead of ours, in milliseconds.
+    pub(crate) fn set_clock_skew(&self, millis: i64) {
+        self.clock_skew.store(millis, Ordering::Relaxed);
     }
 
     /// Reads a run that is about to be submitted, from its start. The caller says when it is, see
@@ -139,6 +148,8 @@ impl Fanout {
             run: which.run,
             end_event: self.end_event,
             ahead: !which.exists,
+            lag: EventLag::new(),
+            clock_skew: self.clock_skew.clone(),
         };
         let stop = CancellationToken::new();
         self.tasks.spawn(pump.work(stop.clone()));

@@ -5,6 +5,7 @@
 //! from outside a run. So any number of gateways can stand side by side.
 
 mod assistants;
+mod counted;
 mod error;
 mod extract;
 mod fanout;
@@ -33,13 +34,14 @@ use runloom_core::bus::{EventLog, Notifier};
 use runloom_core::clock::Clock;
 use runloom_core::database::Database;
 use runloom_core::effects::Effects;
+use runloom_core::health::Health;
 use runloom_core::ids::GraphId;
 use runloom_core::partial::PartialPolicy;
 use runloom_core::registry::Registry;
+use runloom_core::thread::Ttl;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use runloom_core::thread::Ttl;
 use self::fanout::Fanout;
 
 pub use assistants::ensure_assistants;
@@ -57,11 +59,11 @@ pub struct Config {
     pub policy: PartialPolicy,
     /// The same for the runs of single graphs, which outranks it.
     pub policies: BTreeMap<GraphId, PartialPolicy>,
+    /// How long threads are kept that do not say so themselves; for good if none.
+    pub thread_ttl: Option<Ttl>,
     /// The largest request body, in bytes.
     pub body_limit: usize,
     /// How often an open response shows that it is alive while nothing happens.
-    /// How long threads are kept that do not say so themselves; for good if none.
-    pub thread_ttl: Option<Ttl>,
     pub heartbeat: Duration,
     /// Whether a stream says how its run ended in a last event of its own.
     pub end_event: bool,
@@ -76,10 +78,10 @@ impl Default for Config {
         Self {
             policy: PartialPolicy::default(),
             policies: BTreeMap::new(),
+            thread_ttl: None,
             body_limit: 300 * 1024 * 1024,
             heartbeat: Duration::from_secs(5),
             end_event: false,
-            thread_ttl: None,
             ring: RingLimits::default(),
             lease: Duration::from_secs(15),
         }
@@ -122,6 +124,7 @@ pub struct Gateway {
     pub(crate) fanout: Arc<Fanout>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
+    pub(crate) health: Health,
 }
 
 impl Gateway {
@@ -136,7 +139,19 @@ impl Gateway {
             fanout: Arc::new(fanout),
             tasks,
             stop,
+            health: Health::default(),
         }
+    }
+
+    /// Answers with `health` when it is asked how the process is.
+    pub fn telling(self, health: Health) -> Self {
+        Self { health, ..self }
+    }
+
+    /// Takes note of how far the database's clock, by which events are made, is ahead of this
+    /// process' own, in milliseconds.
+    pub fn set_clock_skew(&self, millis: i64) {
+        self.fanout.set_clock_skew(millis);
     }
 
     pub(crate) fn database(&self) -> &dyn Database {

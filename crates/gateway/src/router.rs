@@ -7,12 +7,14 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::HeaderName;
 use axum::http::header::{CONTENT_LOCATION, LOCATION};
 use runloom_api::error::ErrorCode;
+use runloom_api::paths;
 use tower::layer::layer_fn;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 use tower_http::trace::TraceLayer;
 use tracing::level_filters::LevelFilter;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::counted::{Counted, Routes};
 use crate::error::Refusal;
 use crate::panics::Caught;
 use crate::traces::Traced;
@@ -21,6 +23,9 @@ use crate::{Gateway, assistants, items, openapi, runs, state, system, threads};
 /// Everything that the gateway answers.
 pub fn router(gateway: Gateway) -> Router {
     let (routes, document) = routes().split_for_parts();
+    let pages = [paths::OPENAPI, paths::DOCS, paths::DOCS_FILE].map(str::to_owned);
+    let paths = document.paths.paths.keys().cloned().chain(pages);
+    let numbers = Routes::new(paths);
     let routes = routes
         .merge(openapi::pages(openapi::describe(document)))
         .fallback(async || Refusal::not_found("Not Found"))
@@ -30,6 +35,10 @@ pub fn router(gateway: Gateway) -> Router {
         .layer(DefaultBodyLimit::max(gateway.config.body_limit))
         .layer(layer_fn(Caught))
         .layer(layer_fn(Traced))
+        .layer(layer_fn(move |inner| Counted {
+            inner,
+            routes: numbers.clone(),
+        }))
         .layer(cors());
     traced(routes).with_state(gateway)
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Gateway;
 use crate::fanout::{Reader, Step};
+use crate::measures::StreamClient;
 use crate::runs::Attendance;
 
 /// A response with these frames and nothing else.
@@ -35,6 +36,7 @@ pub(crate) fn open(
         heartbeat: ticks(gateway),
         stop: gateway.stop.clone(),
         rest: None,
+        _counted: StreamClient::new(),
     };
     response(stream::unfold(open, async |mut open| {
         let chunk = open.next().await?;
@@ -73,6 +75,7 @@ struct Open {
     stop: CancellationToken,
     /// What is still to be sent after the reader's last step.
     rest: Option<std::vec::IntoIter<Bytes>>,
+    _counted: StreamClient,
 }
 
 impl Open {

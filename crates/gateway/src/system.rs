@@ -2,11 +2,11 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use runloom_api::error::ErrorBody;
 use runloom_api::paths;
-use runloom_api::system::{Flags, Health, Host, Info};
+use runloom_api::system::{Flags, Health, Host, Info, Readiness};
 use runloom_core::ids::ThreadId;
-use runloom_core::json::JsonMap;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
@@ -21,6 +21,7 @@ pub(crate) fn router() -> OpenApiRouter<Gateway> {
     OpenApiRouter::default()
         .routes(routes!(get_health))
         .routes(routes!(get_root))
+        .routes(routes!(get_ready))
         .routes(routes!(get_info))
 }
 
@@ -53,8 +54,21 @@ async fn health(gateway: &Gateway, query: &QueryParams) -> Result<Health, Refusa
     }
     Ok(Health {
         ok: true,
-        services: JsonMap::new(),
+        services: gateway.health.services(),
     })
+}
+
+/// Say whether the server should get work now.
+#[utoipa::path(get, path = paths::READY, tag = TAG,
+    responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
+async fn get_ready(State(gateway): State<Gateway>) -> (StatusCode, Json<Readiness>) {
+    let readiness = Readiness::of(&gateway.health);
+    let status = if readiness.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, Json(readiness))
 }
 
 /// Say which version the server has, and what it can do.

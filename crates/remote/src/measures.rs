@@ -16,6 +16,11 @@ const FAILED_STARTS: &str = "runloom_executor_failed_starts_total";
 const ENDS: &str = "runloom_executor_ends_total";
 const LEAKED: &str = "runloom_executor_leaked_threads_total";
 
+/// Why processes end.
+const REASONS: [&str; 7] = [
+    "died", "kill", "leak", "memory", "silence", "reload", "shutdown",
+];
+
 /// Says what the numbers of executors mean to whoever collects them.
 pub fn describe_metrics() {
     describe_gauge!(PROCESSES, "processes that hold graphs, by what they do");
@@ -27,6 +32,12 @@ pub fn describe_metrics() {
     describe_counter!(FAILED_STARTS, "processes that did not start");
     describe_counter!(ENDS, "processes that ended, by why");
     describe_counter!(LEAKED, "threads that could not be ended with their runs");
+    // Shown from the start, so that the first increase is seen as one.
+    counter!(FAILED_STARTS).absolute(0);
+    for reason in REASONS {
+        counter!(ENDS, "reason" => reason).absolute(0);
+    }
+    counter!(LEAKED).absolute(0);
 }
 
 /// How many of what there are in a pool.

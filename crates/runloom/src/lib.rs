@@ -10,10 +10,12 @@
 //! The binary then has the commands and flags of `runloom` itself.
 
 mod banner;
+mod census;
 mod cli;
 mod demo;
 mod doctor;
 mod graphs;
+mod health;
 mod http;
 mod monitor;
 mod project;

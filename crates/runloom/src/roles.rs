@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use runloom_graph::CompiledGraph;
-use tokio::net::TcpListener;
 
-use crate::cli::{All, Command, Dev, GatewayRole, MonitorArgs, TimingArgs, WorkerArgs, WorkerRole};
+use crate::cli::{All, Command, Dev, GatewayRole, TimingArgs, WorkerArgs, WorkerRole};
 use crate::graphs::Graphs;
-use crate::monitor::Numbers;
+use crate::monitor::{Monitor, Role};
 use crate::python::Part;
 use crate::serve::Server;
-use crate::{doctor, http, wiring};
+use crate::{doctor, health, http, wiring};
 
 /// The graphs that the binary was built with.
 pub(crate) struct Own {
@@ -28,10 +26,12 @@ pub(crate) async fn run(command: Command, own: Own) -> anyhow::Result<()> {
         Command::All(args) => all(*args, own).await,
         Command::Migrate(args) => wiring::migrate(&args.database).await,
         Command::Doctor(args) => doctor::run(&args).await,
+        Command::Health(args) => health::run(&args).await,
     }
 }
 
 async fn dev(args: Dev, own: Own) -> anyhow::Result<()> {
+    let monitor = Monitor::begin(Role::Dev, &args.monitor).await?;
     let graphs = Graphs::new(own, &args.graphs).await?;
     let listener = http::listen(&args.listen).await?;
     let backends = wiring::embedded(&args.store, &args.worker).await?;
@@ -41,8 +41,7 @@ async fn dev(args: Dev, own: Own) -> anyhow::Result<()> {
         graphs: graphs.serve(backends.clock.clone(), part).await?,
         gateway: Some((listener, config)),
         worker: Some(args.worker.config(&args.timing)),
-        monitor: None,
-        numbers: Numbers::start()?,
+        monitor,
         reloads: !args.no_reload,
         // Nobody else goes on with its runs.
         linger: Duration::ZERO,
@@ -52,9 +51,10 @@ async fn dev(args: Dev, own: Own) -> anyhow::Result<()> {
 }
 
 async fn gateway(args: GatewayRole, own: Own) -> anyhow::Result<()> {
+    let monitor = Monitor::begin(Role::Gateway, &args.monitor).await?;
     let graphs = Graphs::new(own, &args.graphs).await?;
     let listener = http::listen(&args.listen).await?;
-    let backends = wiring::servers(&args.servers, None).await?;
+    let backends = wiring::servers(&args.servers, None, &monitor.health).await?;
     let config = args.gateway.config(&args.timing, &graphs);
     let server = Server {
         // No graph runs here; only questions about state, and updates of it from outside, are theirs.
@@ -63,8 +63,7 @@ async fn gateway(args: GatewayRole, own: Own) -> anyhow::Result<()> {
             .await?,
         gateway: Some((listener, config)),
         worker: None,
-        monitor: None,
-        numbers: Numbers::start()?,
+        monitor,
         reloads: false,
         linger: args.timing.drain_budget,
         backends,
@@ -73,9 +72,9 @@ async fn gateway(args: GatewayRole, own: Own) -> anyhow::Result<()> {
 }
 
 async fn worker(args: WorkerRole, own: Own) -> anyhow::Result<()> {
+    let monitor = Monitor::begin(Role::Worker, &args.monitor).await?;
     let graphs = Graphs::new(own, &args.graphs).await?;
-    let monitor = watched(&args.monitor).await?;
-    let backends = wiring::servers(&args.servers, Some(&args.worker)).await?;
+    let backends = wiring::servers(&args.servers, Some(&args.worker), &monitor.health).await?;
     let server = Server {
         graphs: graphs
             .serve(backends.clock.clone(), runs(&args.worker, &args.timing))
@@ -83,7 +82,6 @@ async fn worker(args: WorkerRole, own: Own) -> anyhow::Result<()> {
         gateway: None,
         worker: Some(args.worker.config(&args.timing)),
         monitor,
-        numbers: Numbers::start()?,
         reloads: false,
         linger: Duration::ZERO,
         backends,
@@ -92,17 +90,17 @@ async fn worker(args: WorkerRole, own: Own) -> anyhow::Result<()> {
 }
 
 async fn all(args: All, own: Own) -> anyhow::Result<()> {
+    let monitor = Monitor::begin(Role::All, &args.monitor).await?;
     let graphs = Graphs::new(own, &args.graphs).await?;
     let listener = http::listen(&args.listen).await?;
-    let backends = wiring::servers(&args.servers, Some(&args.worker)).await?;
+    let backends = wiring::servers(&args.servers, Some(&args.worker), &monitor.health).await?;
     let config = args.gateway.config(&args.timing, &graphs);
     let part = runs(&args.worker, &args.timing);
     let server = Server {
         graphs: graphs.serve(backends.clock.clone(), part).await?,
         gateway: Some((listener, config)),
         worker: Some(args.worker.config(&args.timing)),
-        monitor: None,
-        numbers: Numbers::start()?,
+        monitor,
         reloads: false,
         linger: args.timing.drain_budget,
         backends,
@@ -116,13 +114,4 @@ fn runs(args: &WorkerArgs, timing: &TimingArgs) -> Part {
         grace: args.stop_grace,
         lease: timing.lease,
     }
-}
-
-async fn watched(args: &MonitorArgs) -> anyhow::Result<Option<TcpListener>> {
-    let Some(address) = args.monitor else {
-        return Ok(None);
-    };
-    let listener = TcpListener::bind(address).await;
-    let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
-    Ok(Some(listener))
 }

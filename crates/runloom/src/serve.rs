@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::graphs::Served;
-use crate::monitor::{self, Numbers};
+use crate::monitor::Monitor;
 use crate::signals::stop_on_signal;
 use crate::wiring::{Backends, Integration};
-use crate::{banner, http};
+use crate::{banner, census, http};
 
 /// How long connections may still take to end once they have been told to.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -26,13 +26,12 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub(crate) struct Server {
     pub(crate) backends: Backends,
     pub(crate) graphs: Served,
-    pub(crate) numbers: Numbers,
+    /// Where it can be looked at.
+    pub(crate) monitor: Monitor,
     /// Answers clients here.
     pub(crate) gateway: Option<(TcpListener, runloom_gateway::Config)>,
     /// Executes runs.
     pub(crate) worker: Option<runloom_worker::Config>,
-    /// Answers monitoring tools here.
-    pub(crate) monitor: Option<TcpListener>,
     /// Whether a project is loaded anew when its files change.
     pub(crate) reloads: bool,
     /// How long answers under way may still take when the process stops: other processes may go on
@@ -46,6 +45,9 @@ impl Server {
         let stop = CancellationToken::new();
         let hang_up = CancellationToken::new();
         let tasks = TaskTracker::new();
+        let (monitor, database) = (self.monitor.clone(), self.backends.database.clone());
+        monitor.stands_on(database.clone());
+        tasks.spawn(census::watch(database.clone(), monitor.health.clone()));
         let worker = self.worker().map(|worker| worker.run(stop.clone()));
         let gateway = match self.gateway {
             Some((listener, config)) => {
@@ -57,6 +59,7 @@ impl Server {
                     clock: self.backends.clock.clone(),
                 };
                 let gateway = Gateway::new(ports, config, hang_up.clone());
+                let gateway = gateway.telling(monitor.health.clone());
                 runloom_gateway::ensure_assistants(&gateway).await?;
                 Some((listener, gateway))
             }
@@ -64,25 +67,20 @@ impl Server {
         };
 
         tasks.spawn(stop_on_signal(stop.clone()));
-        tasks.spawn(self.numbers.clone().keep());
         let sheet = banner::Sheet {
             serves: gateway
                 .as_ref()
                 .map(|(listener, _)| listener.local_addr())
                 .transpose()?,
-            monitor: self
-                .monitor
-                .as_ref()
-                .map(TcpListener::local_addr)
-                .transpose()?,
+            monitor: monitor.address,
             graphs: &self.graphs.names(),
             about: &self.graphs.about,
             data: &self.backends.place,
         };
         banner::print(&sheet);
-        if let Some(listener) = self.monitor {
-            let database = self.backends.database.clone();
-            tasks.spawn(monitor::serve(listener, self.numbers.clone(), database));
+        if let Some((_, gateway)) = &gateway {
+            let clock = self.backends.clock.clone();
+            tasks.spawn(census::count(database, clock, gateway.clone()));
         }
         if let Some((_, gateway)) = gateway.as_ref().filter(|_| self.reloads)
             && let Some(reload) = self.graphs.reload()
@@ -101,12 +99,12 @@ impl Server {
                     host.serve(Arc::new(api), version, stopped).await;
                 }
             });
-            let serving = http::serve(
-                listener,
-                api.merge(self.numbers.route()),
-                gateway,
-                stop.clone(),
-            );
+            // Numbers are for those who look after the process: where these have a port, on that alone.
+            let routes = match monitor.address {
+                Some(_) => api,
+                None => api.merge(monitor.numbers()),
+            };
+            let serving = http::serve(listener, routes, gateway, stop.clone());
             let serving = async {
                 let (served, _) = join(serving, OptionFuture::from(calls)).await;
                 served
@@ -124,7 +122,9 @@ impl Server {
         };
         let working = worker.map(|worker| tasks.spawn(until_over(worker, stop.clone())));
 
+        monitor.health.begin();
         stop.cancelled().await;
+        monitor.health.drain();
         let lingering = sleep(self.linger);
         let stopped = match working {
             Some(working) => working.await.context("the worker panicked"),
@@ -154,7 +154,8 @@ impl Server {
             registry: self.graphs.registry.clone(),
             time: Arc::new(SinceBoot),
         };
-        Some(Worker::new(self.worker.clone()?, ports))
+        let worker = Worker::new(self.worker.clone()?, ports);
+        Some(worker.telling(self.monitor.health.clone()))
     }
 }
 

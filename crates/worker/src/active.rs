@@ -9,7 +9,7 @@ use runloom_core::executor::StopKind;
 use runloom_core::ids::{ClaimId, RunId};
 use runloom_core::lease::Held;
 
-use crate::measures::Heard;
+use crate::measures::{self, Heard};
 use crate::stopper::Stopper;
 
 /// All claims that this worker knows of.
@@ -36,7 +36,10 @@ pub(crate) struct Known {
 
 impl Drop for Known {
     fn drop(&mut self) {
-        self.active.lock().remove(&self.id);
+        let entry = self.active.lock().remove(&self.id);
+        if let Some(Entry::Running(..)) = entry {
+            measures::slot_freed();
+        }
     }
 }
 
@@ -45,6 +48,9 @@ impl Known {
     pub(crate) fn begin(&self, run: RunId, stopper: &Arc<Stopper>) {
         let entry = Entry::Running(run, stopper.clone());
         let before = self.active.lock().insert(self.id, entry);
+        if !matches!(before, Some(Entry::Running(..))) {
+            measures::slot_taken();
+        }
         if let Some(Entry::Claiming(Some(signal))) = before
             && signal.run_id == run
         {

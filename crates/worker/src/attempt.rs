@@ -90,6 +90,7 @@ impl Attempt {
 
     async fn see_through(mut self, next: Option<ClaimId>) -> Option<Successor> {
         let (verdict, head) = self.proceed().await;
+        let executed = self.claimed.elapsed();
         tracing::debug!(?verdict, "the code has stopped");
         self.trace.stopped(&self.stopper, &verdict);
         // What is handed back is for others: claiming it again at once would help nobody.
@@ -120,7 +121,7 @@ impl Attempt {
         let settling = self.trace.settling();
         let settled = settle(&self.worker, &self.lease, settlement.clone(), next).await?;
         drop(settling);
-        measures::settled(self.run.id, &settlement.transit, &settled);
+        measures::settled(self.run.id, &settlement.transit, &settled, executed);
         let request = self.stopper.request().filter(|_| on_request);
         if let Some(request) = request {
             measures::stopped(request, asked, self.claimed);

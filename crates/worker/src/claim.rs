@@ -7,11 +7,12 @@ use runloom_core::bus::Wake;
 use runloom_core::ids::{ClaimId, ThreadId};
 use runloom_core::lease::{ClaimReply, Claimed};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::active::Known;
 use crate::attempt::Attempt;
 use crate::incarnation::{Incarnation, patient_delays};
+use crate::measures;
 use crate::traces::Successor;
 
 /// How often a claim is repeated, under the same id, if no answer comes.
@@ -72,8 +73,13 @@ async fn claim(worker: &Incarnation, thread: ThreadId, known: &Known) -> Option<
     }
     let mut delays = patient_delays();
     for _ in 0..TRIES {
+        let asked = Instant::now();
         let claim = worker.ports.database.claim(thread, worker.id, known.id);
-        match timeout(worker.config.call_timeout, claim).await {
+        let answer = timeout(worker.config.call_timeout, claim).await;
+        if let Ok(Ok(_)) = answer {
+            measures::claim_answered(asked);
+        }
+        match answer {
             Ok(Ok(ClaimReply::NotAlive)) => {
                 // The next renewal decides whether the lease is gone for good.
                 tracing::debug!(worker.id = %worker.id, "claimed without a lease");

@@ -59,7 +59,9 @@ pub(crate) async fn watch(worker: Arc<Incarnation>) {
         worker.deadline.passed().await;
         tracing::warn!(worker.id = %worker.id, "the lease ran out; stopping what it covered");
         worker.active.stop_all(StopKind::LeaseLost);
+        worker.health.lease_is(false);
         worker.deadline.renewed().await;
+        worker.health.lease_is(true);
     }
 }
 

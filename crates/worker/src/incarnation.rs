@@ -6,6 +6,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use runloom_core::database::DatabaseError;
 use runloom_core::executor::StopKind;
+use runloom_core::health::Health;
 use runloom_core::ids::WorkerId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -44,11 +45,13 @@ pub(crate) struct Incarnation {
     pub(crate) code: TaskTracker,
     /// What is published and announced.
     pub(crate) publications: TaskTracker,
+    /// Is told whether there is a lease.
+    pub(crate) health: Health,
 }
 
 impl Incarnation {
     /// A worker without a lease yet.
-    pub(crate) fn new(config: Config, ports: Ports) -> Arc<Self> {
+    pub(crate) fn new(config: Config, ports: Ports, health: Health) -> Arc<Self> {
         Arc::new(Self {
             id: WorkerId::new(),
             slots: Arc::new(Semaphore::new(config.slots.max(1))),
@@ -60,6 +63,7 @@ impl Incarnation {
             attempts: TaskTracker::new(),
             code: TaskTracker::new(),
             publications: TaskTracker::new(),
+            health,
             config,
             ports,
         })
@@ -74,6 +78,7 @@ impl Incarnation {
             enlisted = self.enlist() => if !enlisted { return },
             () = shutdown.cancelled() => return,
         }
+        self.health.lease_is(true);
         tracing::info!(worker.id = %self.id, slots = self.config.slots, "working");
         let mut parts = JoinSet::new();
         parts.spawn(heartbeat::beat(self.clone()));
@@ -127,6 +132,8 @@ impl Incarnation {
     /// Hands back what can be handed back, gives up the rest, and leaves.
     async fn end(&self) {
         self.stopping.cancel();
+        // The next life may have one again.
+        self.health.lease_is(false);
         if self.fenced.is_cancelled() {
             self.active.stop_all(StopKind::LeaseLost);
         }

@@ -40,6 +40,7 @@ use std::sync::Arc;
 
 use runloom_core::bus::{EventLog, Notifier};
 use runloom_core::database::Database;
+use runloom_core::health::Health;
 use runloom_core::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
@@ -69,19 +70,32 @@ pub struct Ports {
 pub struct Worker {
     config: Config,
     ports: Ports,
+    health: Health,
 }
 
 impl Worker {
     /// A worker that has not begun.
     pub fn new(config: Config, ports: Ports) -> Self {
-        Self { config, ports }
+        Self {
+            config,
+            ports,
+            health: Health::default(),
+        }
+    }
+
+    /// Tells `health` whether it has its lease.
+    pub fn telling(self, health: Health) -> Self {
+        health.lease_is(false);
+        Self { health, ..self }
     }
 
     /// Works until `shutdown`, then hands back what it holds and returns. If its lease is taken
     /// (the machine slept, the database was out of reach for long), it begins anew.
     pub async fn run(self, shutdown: CancellationToken) {
+        measures::slots(self.config.slots.max(1));
         while !shutdown.is_cancelled() {
-            let incarnation = Incarnation::new(self.config.clone(), self.ports.clone());
+            let health = self.health.clone();
+            let incarnation = Incarnation::new(self.config.clone(), self.ports.clone(), health);
             incarnation.live(&shutdown).await;
         }
     }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use runloom_core::bus::SignalReply;
 use runloom_core::database::{Settled, Transit};
 use runloom_core::ids::RunId;
@@ -22,6 +24,23 @@ const FENCED: &str = "runloom_fenced_total";
 const REAPED: &str = "runloom_reaped_total";
 const FOUND: &str = "runloom_found_by_looking_total";
 const SIGNALS_HEARD: &str = "runloom_signals_heard_total";
+const SLOTS: &str = "runloom_slots";
+const SLOTS_BUSY: &str = "runloom_slots_busy";
+const CLAIM: &str = "runloom_claim_seconds";
+const SETTLE: &str = "runloom_settle_seconds";
+const ATTEMPT: &str = "runloom_attempt_seconds";
+
+/// What becomes of attempts.
+const OUTCOMES: [&str; 8] = [
+    "success",
+    "error",
+    "timeout",
+    "interrupted",
+    "discarded",
+    "handed_back",
+    "retried",
+    "settled_before",
+];
 
 /// Says what the numbers of workers mean to whoever collects them.
 pub fn describe_metrics() {
@@ -47,7 +66,64 @@ pub fn describe_metrics() {
     describe_counter!(REAPED, "attempts taken from workers whose lease ran out");
     describe_counter!(FOUND, "threads with work that nobody had told of in time");
     describe_counter!(SIGNALS_HEARD, "signals that arrived here, by the answer");
+    describe_gauge!(SLOTS, "runs that may be executed at the same time");
+    describe_gauge!(SLOTS_BUSY, "attempts under way");
+    time(CLAIM, "from asking for a run to the database's answer");
+    time(
+        SETTLE,
+        "from saying how a run ended to the database's answer",
+    );
+    time(
+        ATTEMPT,
+        "from the claim of a run until its code has stopped",
+    );
+    begin_at_zero();
     housekeeping::measures::describe_metrics();
+}
+
+/// Shows all counters from the start, so that the first increase is seen as one.
+fn begin_at_zero() {
+    for outcome in OUTCOMES {
+        counter!(SETTLEMENTS, "outcome" => outcome).absolute(0);
+    }
+    for what in [Refused::Write, Refused::Settlement, Refused::Renewal] {
+        let what: &'static str = what.into();
+        counter!(FENCED, "what" => what).absolute(0);
+    }
+    counter!(REAPED).absolute(0);
+    counter!(FOUND).absolute(0);
+    // Nothing else is answered here.
+    for reply in [SignalReply::Stopping, SignalReply::Unknown] {
+        let reply: &'static str = reply.into();
+        counter!(SIGNALS_HEARD, "reply" => reply).absolute(0);
+    }
+    gauge!(SLOTS_BUSY).set(0.0);
+}
+
+/// So many runs may be executed at the same time.
+#[expect(clippy::cast_precision_loss, reason = "no count comes near 2^53")]
+pub(crate) fn slots(slots: usize) {
+    gauge!(SLOTS).set(slots as f64);
+}
+
+/// An attempt is under way.
+pub(crate) fn slot_taken() {
+    gauge!(SLOTS_BUSY).increment(1.0);
+}
+
+/// An attempt is over.
+pub(crate) fn slot_freed() {
+    gauge!(SLOTS_BUSY).decrement(1.0);
+}
+
+/// A claim that was asked for at `asked` is answered.
+pub(crate) fn claim_answered(asked: Instant) {
+    histogram!(CLAIM).record(asked.elapsed());
+}
+
+/// A settlement that was asked for at `asked` is answered.
+pub(crate) fn settle_answered(asked: Instant) {
+    histogram!(SETTLE).record(asked.elapsed());
 }
 
 /// How a worker learnt that an attempt is to stop.
@@ -117,6 +193,11 @@ impl ClaimTime {
         }
     }
 
+    /// How long ago it was.
+    pub(crate) fn elapsed(self) -> Duration {
+        self.here.elapsed()
+    }
+
     /// How long ago something was stored; a little less, as the answer took its time.
     fn since(self, stored: DateTime<Utc>) -> Duration {
         let before_claim = (self.stored - stored).to_std();
@@ -143,8 +224,8 @@ pub(crate) fn stopped(
     histogram!(CANCEL_TO_STOP, "action" => action, "heard" => heard).record(took.max(at.elapsed()));
 }
 
-/// An attempt was settled.
-pub(crate) fn settled(run: RunId, transit: &Transit, settled: &Settled) {
+/// An attempt was settled whose code was at work for `executed`.
+pub(crate) fn settled(run: RunId, transit: &Transit, settled: &Settled, executed: Duration) {
     let mut changes = settled.effects.changes.iter().rev();
     let status = changes.find(|change| change.run_id == run);
     let outcome = match (status.map(|change| change.status), transit) {
@@ -156,6 +237,7 @@ pub(crate) fn settled(run: RunId, transit: &Transit, settled: &Settled) {
         _ => "settled_before",
     };
     counter!(SETTLEMENTS, "outcome" => outcome).increment(1);
+    histogram!(ATTEMPT, "outcome" => outcome).record(executed);
 }
 
 /// Something was refused as somebody else has the thread, or the worker lost its lease.

@@ -6,7 +6,7 @@ use runloom_core::database::{DatabaseError, Settled, Settlement, Transit};
 use runloom_core::ids::ClaimId;
 use runloom_core::lease::Lease;
 use runloom_core::run::RunError;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::incarnation::{Incarnation, patient_delays};
 use crate::measures::{self, Refused};
@@ -30,6 +30,7 @@ pub(crate) async fn settle(
     let patience = worker.config.call_timeout * LARGER;
     let mut delays = patient_delays();
     loop {
+        let asked = Instant::now();
         let settle = worker
             .ports
             .database
@@ -41,7 +42,10 @@ pub(crate) async fn settle(
         };
         let mut delay = delays.next().unwrap_or_default();
         match answer {
-            Ok(Ok(settled)) => return Some(settled),
+            Ok(Ok(settled)) => {
+                measures::settle_answered(asked);
+                return Some(settled);
+            }
             Ok(Err(DatabaseError::Fenced)) => {
                 measures::fenced(Refused::Settlement);
                 tracing::warn!("fenced: somebody else has taken the thread");

@@ -14,6 +14,7 @@ use runloom_core::bus::BusError;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::measures;
 use super::subject::Subjects;
 
 /// Longer than anything takes that a server does at once.
@@ -73,10 +74,17 @@ impl Link {
             match event {
                 Event::Connected => {
                     let number = count.lock().map_or(1, |mut next| next());
+                    if number > 1 {
+                        measures::reconnected();
+                    }
                     connected_sender.send_replace(number);
                 }
                 Event::Disconnected | Event::Closed => {
                     connected_sender.send_replace(0);
+                }
+                Event::SlowConsumer(subscription) => {
+                    measures::slow_consumer();
+                    tracing::warn!(subscription, "messages from NATS are not taken in time");
                 }
                 Event::ServerError(error) => {
                     tracing::warn!(%error, "the NATS server complains");

@@ -7,6 +7,7 @@ mod events;
 mod headers;
 mod lifecycle;
 mod link;
+mod measures;
 mod notifier;
 mod options;
 mod post;
@@ -36,6 +37,7 @@ use tasks::Tasks;
 
 pub use auth::Auth;
 pub use doctor::{Finding, Level};
+pub use measures::describe_metrics;
 pub use options::{InvalidOptions, Options, Storage, Tls};
 
 /// How long after something was wrong to look again.
@@ -209,6 +211,7 @@ async fn watch_over(
                 trouble.map_or(State::Connected, |why| State::Degraded(why.clone()))
             }
         };
+        measures::connected(control.ready().is_ok() && events.ready().is_ok());
         let again = found != State::Connected;
         state.send_if_modified(|state| std::mem::replace(state, found.clone()) != found);
         tokio::select! {

@@ -5,13 +5,14 @@
 //! whenever nothing was heard for a while.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use runloom_api::stream::{End, comment, end_frame, error_frame};
 use runloom_core::bus::{From as Place, RunChange, Tail};
+use runloom_core::event::EventId;
 use runloom_core::ids::{RunId, ThreadId};
 use runloom_core::run::{Run, RunStatus};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::feed::{Ending, GRACE, Shared};
 use crate::Ports;
+use crate::measures::EventLag;
 use crate::wait::RECHECK;
 
 /// How long to wait before the log is opened anew after it could not be.
@@ -38,6 +40,9 @@ pub(super) struct Pump {
     pub(super) end_event: bool,
     /// Whether its readers were there before the run.
     pub(super) ahead: bool,
+    pub(super) lag: EventLag,
+    /// How far the database's clock is ahead of ours, in milliseconds.
+    pub(super) clock_skew: Arc<AtomicI64>,
 }
 
 impl Pump {
@@ -72,6 +77,7 @@ impl Pump {
                     Some(Tail::Event(event)) => {
                         self.shared.ring().push(self.shared.encode(&event));
                         self.shared.state.send_modify(|_| ());
+                        self.lag.record(self.age(event.id));
                         look_at = look_at.max(Instant::now() + RECHECK);
                     }
                     Some(Tail::End) => return self.last_words(self.insist().await.as_ref(), true),
@@ -111,6 +117,13 @@ impl Pump {
         let run = self.look().await?;
         let is_over = run.as_ref().is_none_or(|run| run.status.is_terminal());
         is_over.then(|| self.last_words(run.as_ref(), false))
+    }
+
+    /// How many milliseconds ago an event was made, by the database's clock.
+    fn age(&self, id: EventId) -> i64 {
+        let now = self.ports.clock.now().timestamp_millis();
+        let now = now.saturating_add(self.clock_skew.load(Ordering::Relaxed));
+        now.saturating_sub_unsigned(id.millis)
     }
 
     fn submitted(&self) -> bool {

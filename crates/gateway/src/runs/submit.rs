@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::admission::Admission;
 use crate::Gateway;
 use crate::error::Refusal;
+use crate::measures;
 use crate::traces;
 
 /// The answer to a run on a busy thread that refuses it. Shown to users, word for word.
@@ -112,7 +113,9 @@ impl Gateway {
         let gateway = self.clone();
         self.tasks.spawn(async move {
             let (thread, run) = (new.thread_id, new.id);
+            let strategy = new.multitask_strategy;
             let submission = gateway.database().submit_run(new).await;
+            measures::submitted(strategy, &submission);
             let (result, mut effects) = match submission {
                 Ok(Submission::Accepted(run, effects)) => (Ok(*run), effects),
                 Ok(Submission::Rejected) => (Err(Refusal::conflict(REJECTED)), Effects::default()),

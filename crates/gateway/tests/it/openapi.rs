@@ -62,6 +62,7 @@ const CALLED: &[&str] = &[
 const BESIDES: &[&str] = &[
     "GET /",
     "GET /ok",
+    "GET /ready",
     "GET /info",
     "GET /threads/{thread_id}/history",
     "GET /runs/{run_id}",

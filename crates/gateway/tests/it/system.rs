@@ -2,11 +2,12 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use runloom_core::health::{BusHealth, Health};
 use runloom_gateway::Config;
 use serde_json::json;
 
 use crate::support::broken::Broken;
-use crate::support::{Server, request, router_on, send};
+use crate::support::{Server, request, router_on, router_telling, send};
 
 #[tokio::test]
 async fn health_is_told_at_the_root_and_at_ok() {
@@ -25,6 +26,33 @@ async fn without_its_database_the_server_says_so_only_when_asked() {
     let reply = get("/ok?check_db=1").await;
     assert!(reply.refusal(503).contains("the disk is full"));
     assert_eq!(reply.header("retry-after"), Some("1"));
+}
+
+#[tokio::test]
+async fn health_tells_what_is_known_of_the_services() {
+    let health = Health::default();
+    let router = router_telling(std::sync::Arc::new(Broken), health.clone());
+    let get = async |path| send(&router, request("GET", path, Body::empty())).await;
+    let unready = get("/ready").await.json(503);
+    let why = json!(["starting", "the database was not asked yet"]);
+    assert_eq!(unready, json!({"ready": false, "why": why, "services": {}}));
+    health.begin();
+    health.database_answered();
+    health.ask_bus(|| BusHealth::Degraded);
+    let services = json!({"database": "ok", "nats": "degraded"});
+    let ready = get("/ready").await.json(200);
+    assert_eq!(
+        ready,
+        json!({"ready": true, "why": [], "services": services})
+    );
+    health.database_failed();
+    health.database_failed();
+    get("/ready").await.json(503);
+    let services = json!({"database": "unreachable", "nats": "degraded"});
+    assert_eq!(
+        get("/ok").await.json(200),
+        json!({"ok": true, "services": services})
+    );
 }
 
 #[tokio::test]

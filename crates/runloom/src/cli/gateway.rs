@@ -22,10 +22,11 @@ pub(crate) struct ListenArgs {
     pub(crate) port: u16,
 }
 
-/// Where a process without a server of its own can be looked at.
+/// Where a process can be looked at, apart from its clients.
 #[derive(Debug, Args)]
 pub(crate) struct MonitorArgs {
-    /// Address on which to answer `GET /ok` and `GET /metrics`; port 0 picks a free one.
+    /// Address on which to answer `GET /ok`, `GET /ready` and `GET /metrics`; port 0 picks a free one.
+    /// With it `/metrics` is nowhere else.
     #[arg(long, env = "RUNLOOM_MONITOR", value_name = "HOST:PORT")]
     pub(crate) monitor: Option<SocketAddr>,
 }

@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Migrate(Migrate),
     /// Check the database and NATS, and say what to do.
     Doctor(Box<Doctor>),
+    /// Ask a process of this machine how it is, and exit with 0 if it is well.
+    Health(HealthProbe),
 }
 
 impl Command {
@@ -73,7 +75,7 @@ impl Command {
             Self::Dev(_) | Self::All(_) => Some("runloom"),
             Self::Gateway(_) => Some("runloom-gateway"),
             Self::Worker(_) => Some("runloom-worker"),
-            Self::Migrate(_) | Self::Doctor(_) => None,
+            Self::Migrate(_) | Self::Doctor(_) | Self::Health(_) => None,
         }
     }
 }
@@ -92,6 +94,8 @@ pub(crate) enum LogFormat {
 pub(crate) struct Dev {
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
+    #[command(flatten)]
+    pub(crate) monitor: MonitorArgs,
     #[command(flatten)]
     pub(crate) store: EmbeddedArgs,
     #[command(flatten)]
@@ -112,6 +116,8 @@ pub(crate) struct Dev {
 pub(crate) struct GatewayRole {
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
+    #[command(flatten)]
+    pub(crate) monitor: MonitorArgs,
     #[command(flatten)]
     pub(crate) timing: TimingArgs,
     #[command(flatten)]
@@ -142,6 +148,8 @@ pub(crate) struct WorkerRole {
 pub(crate) struct All {
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
+    #[command(flatten)]
+    pub(crate) monitor: MonitorArgs,
     #[command(flatten)]
     pub(crate) timing: TimingArgs,
     #[command(flatten)]
@@ -179,6 +187,20 @@ pub(crate) struct Doctor {
     pub(crate) database: DatabaseArgs,
     #[command(flatten)]
     pub(crate) nats: NatsArgs,
+}
+
+/// Everything about `runloom health`.
+#[derive(Debug, Args)]
+pub(crate) struct HealthProbe {
+    /// What to ask: `http://HOST:PORT/PATH`. Without it, the process that has the same settings.
+    pub(crate) url: Option<String>,
+    /// Ask whether it can serve, not only whether it lives.
+    #[arg(long, conflicts_with = "url")]
+    pub(crate) ready: bool,
+    #[command(flatten)]
+    pub(crate) monitor: MonitorArgs,
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

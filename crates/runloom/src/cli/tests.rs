@@ -107,6 +107,24 @@ fn roles_for_many_machines_need_both_servers() {
 }
 
 #[test]
+fn every_role_that_serves_can_be_looked_at_apart_from_its_clients() {
+    let monitor = |command| match command {
+        Command::Dev(role) => role.monitor,
+        Command::Gateway(role) => role.monitor,
+        Command::Worker(role) => role.monitor,
+        Command::All(role) => role.monitor,
+        other => panic!("{other:?} serves nothing"),
+    };
+    for role in ["dev", "gateway", "worker", "all"] {
+        let servers = SERVERS.into_iter().filter(|_| role != "dev");
+        let args = [role].into_iter().chain(servers);
+        let args = args.chain(["--monitor", "127.0.0.1:9100"]);
+        let address = monitor(parse(args).expect(role)).monitor;
+        assert_eq!(address, Some(([127, 0, 0, 1], 9100).into()));
+    }
+}
+
+#[test]
 fn half_an_identity_is_refused() {
     for half in [
         ["--nats-user", "u"],

@@ -9,6 +9,7 @@ use runloom_bus::nats::{self, Nats};
 use runloom_core::checkup::{Finding, Grade};
 use runloom_core::clock::SystemClock;
 use runloom_core::database::DatabaseError;
+use runloom_core::health::{BusHealth, Health};
 use runloom_postgres::{Config, OpenError, Postgres};
 use tokio::time::sleep;
 
@@ -20,6 +21,7 @@ use crate::cli::{DatabaseArgs, NatsArgs, Secret, ServerArgs, Storage, WorkerArgs
 pub(crate) async fn servers(
     args: &ServerArgs,
     worker: Option<&WorkerArgs>,
+    health: &Health,
 ) -> anyhow::Result<Backends> {
     let database = postgres(&args.database, worker)?;
     if args.migrate.migrate {
@@ -33,6 +35,12 @@ pub(crate) async fn servers(
             "NATS is out of reach; going on without, which is slower"
         );
     }
+    let state = bus.state();
+    health.ask_bus(move || match &*state.borrow() {
+        nats::State::Connected => BusHealth::Ok,
+        nats::State::Degraded(_) => BusHealth::Degraded,
+        nats::State::Down(_) => BusHealth::Disconnected,
+    });
     let database = Arc::new(database);
     Ok(Backends {
         integration: Some(Integration {
