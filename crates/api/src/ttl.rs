@@ -86,6 +86,7 @@ impl Expiry {
 }
 
 /// Tells what is null from what is not there.
+#[expect(clippy::option_option, reason = "null is not the same as nothing")]
 pub(crate) fn given<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
     T: Deserialize<'de>,

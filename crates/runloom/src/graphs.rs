@@ -11,6 +11,7 @@ use runloom_core::ids::GraphId;
 use runloom_core::partial::PartialPolicy;
 use runloom_core::registry::Registry;
 use runloom_graph::{CompiledGraph, GraphExecutor};
+use runloom_remote::project::ThreadAge;
 use tokio::runtime::Runtime;
 
 use crate::cli::{GraphArgs, PartialArgs};
@@ -76,6 +77,12 @@ impl Graphs {
         };
         let policy = args.policy_over(reading.project.interrupt);
         reading.graphs().map(|graph| (graph, policy)).collect()
+    }
+
+    /// How long threads are kept, as far as the project says so.
+    pub(crate) fn thread_age(&self) -> ThreadAge {
+        let project = self.project.as_ref();
+        project.map_or_else(ThreadAge::default, |(_, reading)| reading.project.threads)
     }
 
     /// Makes them ready for their `part` in this process.

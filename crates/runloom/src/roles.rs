@@ -37,10 +37,11 @@ async fn dev(args: Dev, own: Own) -> anyhow::Result<()> {
     let backends = wiring::embedded(&args.store, &args.worker).await?;
     let config = args.gateway.config(&args.timing, &graphs);
     let part = runs(&args.worker, &args.timing);
+    let worker = args.worker.config(&args.timing, graphs.thread_age());
     let server = Server {
         graphs: graphs.serve(backends.clock.clone(), part).await?,
         gateway: Some((listener, config)),
-        worker: Some(args.worker.config(&args.timing)),
+        worker: Some(worker),
         monitor,
         reloads: !args.no_reload,
         // Nobody else goes on with its runs.
@@ -75,12 +76,13 @@ async fn worker(args: WorkerRole, own: Own) -> anyhow::Result<()> {
     let monitor = Monitor::begin(Role::Worker, &args.monitor).await?;
     let graphs = Graphs::new(own, &args.graphs).await?;
     let backends = wiring::servers(&args.servers, Some(&args.worker), &monitor.health).await?;
+    let worker = args.worker.config(&args.timing, graphs.thread_age());
     let server = Server {
         graphs: graphs
             .serve(backends.clock.clone(), runs(&args.worker, &args.timing))
             .await?,
         gateway: None,
-        worker: Some(args.worker.config(&args.timing)),
+        worker: Some(worker),
         monitor,
         reloads: false,
         linger: Duration::ZERO,
@@ -96,10 +98,11 @@ async fn all(args: All, own: Own) -> anyhow::Result<()> {
     let backends = wiring::servers(&args.servers, Some(&args.worker), &monitor.health).await?;
     let config = args.gateway.config(&args.timing, &graphs);
     let part = runs(&args.worker, &args.timing);
+    let worker = args.worker.config(&args.timing, graphs.thread_age());
     let server = Server {
         graphs: graphs.serve(backends.clock.clone(), part).await?,
         gateway: Some((listener, config)),
-        worker: Some(args.worker.config(&args.timing)),
+        worker: Some(worker),
         monitor,
         reloads: false,
         linger: args.timing.drain_budget,

@@ -29,6 +29,7 @@ const LASTING: u32 = 20;
 
 /// How many rounds there are: what `RUNLOOM_TEST_ROUNDS` says, or 2,000.
 pub fn rounds() -> u32 {
+    #[expect(clippy::disallowed_methods, reason = "it says how a test is run")]
     let asked = env::var("RUNLOOM_TEST_ROUNDS").ok();
     asked.map_or(2_000, |text| text.parse().expect("a number of rounds"))
 }

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
+from datetime import datetime, timedelta
 
 import httpx
 import pytest
 from langgraph_sdk.client import LangGraphClient
-from langgraph_sdk.errors import ConflictError, NotFoundError
+from langgraph_sdk.errors import ConflictError, NotFoundError, UnprocessableEntityError
 from support.talk import contents, human, listed, new_thread, said
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
@@ -39,6 +40,33 @@ async def test_after_a_run(client: LangGraphClient, thread: str) -> None:
     assert after["status"] == "idle"
     assert [m["content"] for m in after["values"]["messages"]] == ["a", "echo: a"]
     assert after["updated_at"] > after["created_at"]
+
+
+async def test_a_time_to_live(client: LangGraphClient) -> None:
+    thread = await client.threads.create(ttl={"ttl": 30, "strategy": "keep_latest"})
+    assert "ttl" not in await client.threads.get(thread["thread_id"])
+    read = await client.threads.get(thread["thread_id"], include=["ttl"])
+    expires = datetime.fromisoformat(read["ttl"].pop("expires_at"))
+    assert read["ttl"] == {"strategy": "keep_latest", "ttl_minutes": 30}
+    assert expires - datetime.fromisoformat(thread["created_at"]) == timedelta(minutes=30)
+    await client.threads.update(thread["thread_id"], metadata={}, ttl=5)
+    read = await client.threads.get(thread["thread_id"], include=["ttl"])
+    assert (read["ttl"]["strategy"], read["ttl"]["ttl_minutes"]) == ("delete", 5)
+    plain = await client.threads.create()
+    assert "ttl" not in await client.threads.get(plain["thread_id"], include=["ttl"])
+    with pytest.raises(UnprocessableEntityError):
+        await client.threads.create(ttl=-1)
+
+
+async def test_history_is_pruned_on_request(client: LangGraphClient, thread: str) -> None:
+    await client.runs.wait(thread, "echo", input=human("a"))
+    before = await client.threads.get_history(thread)
+    assert len(before) > 1
+    pruned = await client.threads.prune([thread, str(uuid.uuid4())], strategy="keep_latest")
+    assert pruned["pruned_count"] == 1
+    assert [state["values"] for state in await client.threads.get_history(thread)] == [
+        before[0]["values"]
+    ]
 
 
 async def test_create_with_an_id(client: LangGraphClient) -> None:

@@ -82,10 +82,7 @@ const CHECKPOINTER: Keys = &[
         "path",
         Unsupported("state is kept by the server; an own checkpointer is not used"),
     ),
-    (
-        "ttl",
-        Unsupported("threads and checkpoints do not expire yet"),
-    ),
+    ("ttl", Read),
     (
         "serde",
         Unsupported("rules of what may be revived from checkpoints are not applied yet"),

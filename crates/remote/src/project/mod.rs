@@ -14,11 +14,14 @@ mod surroundings;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use runloom_core::json::JsonMap;
 use runloom_core::partial::PartialOverride;
+use runloom_core::thread::{Ttl, TtlStrategy};
 use serde::Deserialize;
+use serde_json::Value;
 
 pub use environment::Environment;
 pub use error::{InterpreterError, Level, Notice, ProjectError, Unfit};
@@ -50,6 +53,8 @@ pub struct Project {
     pub interrupt: PartialOverride,
     /// How its processes are run; what is absent is the executor's choice.
     pub settings: Settings,
+    /// How long its threads are kept; what is absent is the server's choice.
+    pub threads: ThreadAge,
     /// All files, other than code, that it was read from.
     pub sources: Vec<PathBuf>,
 }
@@ -64,6 +69,20 @@ pub struct Settings {
     pub max_runs: Option<u32>,
     /// Memory, in MiB, above which a process is replaced.
     pub memory_limit_mb: Option<u64>,
+}
+
+/// How long threads are kept: the key `checkpointer.ttl`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThreadAge {
+    /// What becomes of a thread whose time is up.
+    pub strategy: Option<TtlStrategy>,
+    /// Minutes that a thread is kept that does not say so itself.
+    pub default_ttl: Option<f64>,
+    /// Minutes between two looks for threads whose time is up.
+    pub sweep_interval_minutes: Option<f64>,
+    /// How many threads one look deals with, at most.
+    pub sweep_limit: Option<NonZeroU32>,
 }
 
 /// What is decided outside of the file.
@@ -103,6 +122,7 @@ impl Project {
         );
         let interrupt = part(&said, "interrupt", &mut findings);
         let settings: Settings = part(&said, "executor", &mut findings);
+        let threads = thread_age(&said, &mut findings);
         let mut notices = findings.settle(&file, overrides.allow_unsupported)?;
 
         let interpreter = Interpreter::of(&root, overrides).await?;
@@ -117,6 +137,7 @@ impl Project {
             interpreter,
             interrupt,
             settings: settings.overridden_by(overrides.settings),
+            threads,
         };
         Ok((project, notices))
     }
@@ -152,7 +173,32 @@ fn part<T: Default + for<'de> Deserialize<'de>>(
     key: &str,
     findings: &mut Findings,
 ) -> T {
-    let value = said.get(key).filter(|value| !value.is_null());
+    read(said.get(key), key, findings)
+}
+
+/// What is said of the age of threads.
+fn thread_age(said: &JsonMap, findings: &mut Findings) -> ThreadAge {
+    const KEY: &str = "checkpointer.ttl";
+    let checkpointer = said.get("checkpointer");
+    let age: ThreadAge = read(
+        checkpointer.and_then(|value| value.get("ttl")),
+        KEY,
+        findings,
+    );
+    let minutes = [age.default_ttl, age.sweep_interval_minutes];
+    let makes_sense = |minutes| Ttl::new(minutes, TtlStrategy::default()).is_some();
+    if !minutes.into_iter().flatten().all(makes_sense) {
+        findings.broken(KEY, "minutes must be more than 0 and at most a hundred years");
+    }
+    age
+}
+
+fn read<T: Default + for<'de> Deserialize<'de>>(
+    value: Option<&Value>,
+    key: &str,
+    findings: &mut Findings,
+) -> T {
+    let value = value.filter(|value| !value.is_null());
     let Some(value) = value else {
         return T::default();
     };

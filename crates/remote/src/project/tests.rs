@@ -107,7 +107,10 @@ async fn a_project_as_users_write_it() {
         "build_args": {"A": "b"},
         "image_distro": "wolfi",
         "store": {},
-        "checkpointer": {"ttl": null},
+        "checkpointer": {"ttl": {
+            "strategy": "keep_latest", "default_ttl": 43200, "sweep_interval_minutes": 0.5,
+            "sweep_limit": 500,
+        }},
         "http": {"disable_mcp": true, "cors": {"allow_origins": ["*"], "allow_headers": ["*"]}},
         "interrupt": {"partial": "off", "tool_calls": "keep"},
         "executor": {"processes": 2, "max_runs": 8},
@@ -134,6 +137,13 @@ async fn a_project_as_users_write_it() {
     };
     assert_eq!(project.interrupt, interrupt);
     assert_eq!(project.settings.processes, Some(2));
+    let threads = ThreadAge {
+        strategy: Some(TtlStrategy::KeepLatest),
+        default_ttl: Some(43_200.0),
+        sweep_interval_minutes: Some(0.5),
+        sweep_limit: NonZeroU32::new(500),
+    };
+    assert_eq!(project.threads, threads);
     assert_eq!(project.sources, [site.path(FILE), site.path(".env")]);
 }
 
@@ -142,7 +152,7 @@ async fn all_that_is_not_served_is_named_at_once() {
     let mut site = Site::new();
     let file = with(json!({
         "store": {"index": {"embed": "openai:small", "dims": 3}, "ttl": {"default_ttl": 1}},
-        "checkpointer": {"ttl": {"default_ttl": 60}},
+        "checkpointer": {"path": "./saver.py:make", "ttl": {"default_ttl": 60}},
         "http": {"app": "./app.py:app", "disable_runs": true, "cors": {"allow_origins": ["x"]}},
         "auth": {"path": "./auth.py:auth"},
         "encryption": {"path": "./e.py:e"},
@@ -154,7 +164,7 @@ async fn all_that_is_not_served_is_named_at_once() {
     let names = [
         "store.index:",
         "store.ttl:",
-        "checkpointer.ttl:",
+        "checkpointer.path:",
         "http.app:",
         "http.disable_runs:",
         "http.cors:",

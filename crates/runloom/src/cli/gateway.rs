@@ -8,7 +8,7 @@ use runloom_core::partial::{
     Partial, PartialOverride, PartialPolicy, PendingInput, Profile, ToolCalls,
 };
 
-use super::TimingArgs;
+use super::{ThreadAgeArgs, TimingArgs};
 use crate::graphs::Graphs;
 
 /// Where the server listens.
@@ -42,6 +42,8 @@ pub(crate) struct GatewayArgs {
     #[arg(long, env = "RUNLOOM_END_EVENT")]
     pub(crate) end_event: bool,
     #[command(flatten)]
+    pub(crate) threads: ThreadAgeArgs,
+    #[command(flatten)]
     pub(crate) partial: PartialArgs,
 }
 
@@ -51,6 +53,7 @@ impl GatewayArgs {
         runloom_gateway::Config {
             policy: self.partial.policy(),
             policies: graphs.policies(&self.partial),
+            thread_ttl: self.threads.ttl(graphs.thread_age()),
             body_limit: self.body_limit.get() << 20,
             end_event: self.end_event,
             lease: timing.lease,

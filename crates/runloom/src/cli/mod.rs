@@ -4,6 +4,7 @@ mod backends;
 mod gateway;
 mod graphs;
 mod project;
+mod retention;
 mod secret;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ pub(crate) use backends::{DatabaseArgs, EmbeddedArgs, MigrateArgs, NatsArgs, Sto
 pub(crate) use gateway::{GatewayArgs, ListenArgs, MonitorArgs, PartialArgs};
 pub(crate) use graphs::{GraphArgs, ModelArgs};
 pub(crate) use project::ProjectArgs;
+pub(crate) use retention::{RetentionArgs, ThreadAgeArgs};
 pub(crate) use secret::Secret;
 pub(crate) use worker::{TimingArgs, WorkerArgs};
 

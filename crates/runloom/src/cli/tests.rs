@@ -1,4 +1,8 @@
+use std::num::NonZeroU32;
+
 use runloom_core::partial::{Partial, PartialOverride, PartialPolicy, ToolCalls};
+use runloom_core::thread::{Ttl, TtlStrategy};
+use runloom_remote::project::ThreadAge;
 
 use super::*;
 
@@ -156,10 +160,69 @@ fn a_lease_brings_its_renewals_and_its_margin() {
     let Ok(Command::Worker(worker)) = parse(args) else {
         panic!("not worker");
     };
-    let config = worker.worker.config(&worker.timing);
+    let config = worker.worker.config(&worker.timing, ThreadAge::default());
     assert_eq!(config.lease, Duration::from_secs(4));
     assert_eq!(config.renew(), Duration::from_secs(1));
     assert_eq!(config.margin, Duration::from_millis(400));
+}
+
+#[test]
+fn what_a_project_says_of_the_age_of_threads_yields_to_flags() {
+    let project = ThreadAge {
+        strategy: Some(TtlStrategy::KeepLatest),
+        default_ttl: Some(60.0),
+        sweep_interval_minutes: Some(5.0),
+        sweep_limit: NonZeroU32::new(7),
+    };
+    let dev = |flags: &[&'static str]| match parse(["dev"].into_iter().chain(flags.iter().copied()))
+    {
+        Ok(Command::Dev(dev)) => dev,
+        other => panic!("{other:?}"),
+    };
+    let (plain, flags) = (
+        dev(&[]),
+        dev(&[
+            "--thread-ttl=0.5",
+            "--thread-ttl-strategy=delete",
+            "--retention-interval=2",
+            "--run-age=30",
+        ]),
+    );
+    let ttl = |args: &Dev, project| args.gateway.threads.ttl(project);
+    assert_eq!(ttl(&plain, ThreadAge::default()), None);
+    assert_eq!(
+        ttl(&plain, project),
+        Ttl::new(60.0, TtlStrategy::KeepLatest)
+    );
+    assert_eq!(ttl(&flags, project), Ttl::new(0.5, TtlStrategy::Delete));
+
+    let config = |args: &Dev, project| args.worker.config(&args.timing, project);
+    let usual = config(&plain, ThreadAge::default());
+    assert_eq!(
+        (usual.expire, usual.run_age),
+        (Duration::from_mins(1), None)
+    );
+    let of_project = config(&plain, project);
+    assert_eq!(of_project.expire, Duration::from_mins(5));
+    assert_eq!(of_project.expire_limit, 7);
+    let of_flags = config(&flags, project);
+    assert_eq!(of_flags.expire, Duration::from_secs(2));
+    assert_eq!(of_flags.run_age, Some(Duration::from_hours(24 * 30)));
+}
+
+#[test]
+fn ages_that_make_no_sense_are_refused() {
+    for wrong in [
+        "--thread-ttl=0",
+        "--thread-ttl=-1",
+        "--thread-ttl=long",
+        "--thread-ttl-strategy=burn",
+        "--run-age=0.0001",
+        "--run-age=-3",
+        "--retention-interval=0",
+    ] {
+        parse(["dev", wrong]).expect_err(wrong);
+    }
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use clap::Args;
+use runloom_remote::project::ThreadAge;
 
-use super::{lease, seconds};
+use super::{RetentionArgs, lease, seconds};
 
 /// How runs are executed.
 #[derive(Debug, Args)]
@@ -23,6 +24,8 @@ pub(crate) struct WorkerArgs {
     /// Attempts of a run before faults of the infrastructure fail it.
     #[arg(long, env = "RUNLOOM_MAX_ATTEMPTS", default_value = "3")]
     pub(crate) max_attempts: NonZeroU32,
+    #[command(flatten)]
+    pub(crate) retention: RetentionArgs,
 }
 
 /// The times that gateways and workers must agree on.
@@ -39,9 +42,9 @@ pub(crate) struct TimingArgs {
 }
 
 impl WorkerArgs {
-    /// The worker that they describe.
-    pub(crate) fn config(&self, timing: &TimingArgs) -> runloom_worker::Config {
-        runloom_worker::Config {
+    /// The worker that they describe, where a project says this of the age of threads.
+    pub(crate) fn config(&self, timing: &TimingArgs, project: ThreadAge) -> runloom_worker::Config {
+        let mut config = runloom_worker::Config {
             slots: self.slots.get(),
             run_timeout: Some(self.run_timeout),
             grace: self.stop_grace,
@@ -49,6 +52,8 @@ impl WorkerArgs {
             margin: timing.lease / 10,
             drain: timing.drain_budget,
             ..runloom_worker::Config::default()
-        }
+        };
+        self.retention.apply(project, &mut config);
+        config
     }
 }

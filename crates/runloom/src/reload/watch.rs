@@ -159,7 +159,7 @@ fn is_of_interest(folder: &Path) -> bool {
 mod tests {
     use std::fs;
 
-    use runloom_remote::project::{Environment, Found, Interpreter, Settings};
+    use runloom_remote::project::{Environment, Found, Interpreter, Settings, ThreadAge};
 
     use super::*;
 
@@ -178,6 +178,7 @@ mod tests {
             },
             interrupt: runloom_core::partial::PartialOverride::default(),
             settings: Settings::default(),
+            threads: ThreadAge::default(),
             sources: vec![root.join("langgraph.json"), root.join(".env")],
         }
     }

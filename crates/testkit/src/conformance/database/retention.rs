@@ -7,8 +7,9 @@ use futures::future::{join, join_all};
 use runloom_core::compose::{IfThreadMissing, NewRun};
 use runloom_core::database::{DatabaseError, Expired, Guard, Submission, ThreadPatch, Transit};
 use runloom_core::ids::{RunId, ThreadId};
+use runloom_core::json::JsonMap;
 use runloom_core::run::{CancelAction, RunStatus};
-use runloom_core::search::{SortOrder, ThreadFilter, ThreadSort};
+use runloom_core::search::{RunFilter, SortOrder, ThreadFilter, ThreadSort};
 use runloom_core::thread::{IfExists, NewThread, ThreadStatus, Ttl, TtlStrategy};
 use serde_json::json;
 
@@ -61,10 +62,21 @@ async fn is_there(f: &Fixture, thread: ThreadId) -> Result<bool, DatabaseError> 
     Ok(f.db.thread(thread).await?.is_some())
 }
 
-async fn patch(f: &Fixture, thread: ThreadId, ttl: Option<Option<Ttl>>) -> Done {
-    let metadata = map(&json!({"k": 1}));
-    f.db.patch_thread(thread, ThreadPatch { metadata, ttl })
-        .await?;
+async fn touch(f: &Fixture, thread: ThreadId) -> Done {
+    let patch = ThreadPatch {
+        metadata: map(&json!({"k": 1})),
+        ttl: None,
+    };
+    f.db.patch_thread(thread, patch).await?;
+    Ok(())
+}
+
+async fn patch(f: &Fixture, thread: ThreadId, ttl: Option<Ttl>) -> Done {
+    let patch = ThreadPatch {
+        metadata: JsonMap::new(),
+        ttl: Some(ttl),
+    };
+    f.db.patch_thread(thread, patch).await?;
     Ok(())
 }
 
@@ -81,7 +93,7 @@ pub(super) async fn a_time_to_live_is_kept_changed_and_taken_away(f: Fixture) ->
     let found =
         f.db.search_threads(&ThreadFilter::default(), sort, ALL)
             .await?;
-    assert_eq!(found, [thread.clone()]);
+    assert_eq!(found, std::slice::from_ref(&thread));
     // A thread that is there keeps what it has.
     let again = NewThread {
         id: thread.id,
@@ -93,11 +105,11 @@ pub(super) async fn a_time_to_live_is_kept_changed_and_taken_away(f: Fixture) ->
     assert_eq!(copy.ttl, Some(odd));
     assert_eq!(f.look(copy.id).await?.ttl, Some(odd));
 
-    patch(&f, thread.id, None).await?;
+    touch(&f, thread.id).await?;
     assert_eq!(f.look(thread.id).await?.ttl, Some(odd));
-    patch(&f, thread.id, Some(Some(short()))).await?;
+    patch(&f, thread.id, Some(short())).await?;
     assert_eq!(f.look(thread.id).await?.ttl, Some(short()));
-    patch(&f, thread.id, Some(None)).await?;
+    patch(&f, thread.id, None).await?;
     assert_eq!(f.look(thread.id).await?.ttl, None);
     f.pass(21);
     assert_eq!(expire(&f).await?.trimmed, 1, "the copy");
@@ -112,7 +124,7 @@ pub(super) async fn a_thread_without_a_time_to_live_stays(f: Fixture) -> Done {
     assert_eq!(expire(&f).await?, Expired::default());
     assert!(is_there(&f, thread).await?);
     // One that is there already can be given one, which begins then.
-    patch(&f, thread, Some(Some(short()))).await?;
+    patch(&f, thread, Some(short())).await?;
     f.pass(119);
     assert_eq!(expire(&f).await?.deleted, 0);
     f.pass(1);
@@ -154,7 +166,7 @@ async fn with_history(f: &Fixture, thread: ThreadId, first: u32) -> Result<RunId
 pub(super) async fn whatever_happens_on_a_thread_gives_it_all_its_time_again(f: Fixture) -> Done {
     let thread = made(&f, short()).await?;
     f.pass(100);
-    patch(&f, thread, None).await?;
+    touch(&f, thread).await?;
     f.pass(100);
     assert_eq!(expire(&f).await?.deleted, 0, "its metadata changed");
     let run = f.accepted(thread).await?;
@@ -249,7 +261,7 @@ pub(super) async fn a_thread_that_lost_its_history_loses_what_came_later(f: Fixt
     assert_eq!(expire(&f).await?.checkpoints, 1);
     assert_eq!(ids(&f.shelf(thread).await?), [checkpoint_id(5)]);
     // What it is to lose may become itself.
-    patch(&f, thread, Some(Some(short()))).await?;
+    patch(&f, thread, Some(short())).await?;
     f.pass(120);
     assert_eq!(expire(&f).await?.deleted, 1);
     Ok(())
@@ -407,7 +419,7 @@ pub(super) async fn records_of_runs_go_when_they_are_old_enough(f: Fixture) -> D
     f.settle(&held.lease, Transit::Succeed).await?;
     let worker = f.worker().await?;
     assert_eq!(f.claim(thread, worker).await?.run.id, waits);
-    let unknown = f.db.runs(thread, Default::default(), ALL).await?;
+    let unknown = f.db.runs(thread, RunFilter::default(), ALL).await?;
     assert_eq!(unknown.len(), 2);
     Ok(())
 }
