@@ -8,6 +8,7 @@ mod site;
 use std::io::Write as _;
 
 use receiver::{Receiver, Span};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use site::{Site, slow, until};
 
@@ -165,6 +166,74 @@ async fn an_interrupt_is_one_story_on_many_machines() {
     let site = Site::many(&receiver.url).await;
     let runs = interrupt(&site, 5.0).await;
     check(&receiver, &runs, "runloom-gateway", "runloom-worker").await;
+    report(&receiver);
+}
+
+#[tokio::test]
+async fn a_run_that_goes_on_elsewhere_stays_in_its_trace() {
+    for (signal, before) in [(Signal::TERM, "handed_back"), (Signal::KILL, "")] {
+        let receiver = Receiver::start().await;
+        let mut site = Site::many(&receiver.url).await;
+        let thread = site.thread().await;
+        let runs = format!("/threads/{thread}/runs");
+        let (_, run) = site.post(&runs, &slow(2.0, "enqueue"), Some(PARENT)).await;
+        until(
+            async || site.said(&thread).await.len() > 1,
+            "the first step",
+        )
+        .await;
+        site.relieve(signal);
+        let path = format!("{runs}/{}", id(&run));
+        let over = async || site.get(&path).await["status"] == "success";
+        until(over, "the end of the run").await;
+        let submit = span(&receiver, "submit", &run).await;
+        let of_it = |span: &Span| span.name == "attempt" && span.says("run.id") == id(&run);
+        let last = |span: &Span| of_it(span) && span.says("outcome") == "success";
+        until(
+            async || receiver.spans().iter().any(last),
+            "the last attempt",
+        )
+        .await;
+        let mut attempts = receiver.spans();
+        attempts.retain(of_it);
+        attempts.sort_by_key(|span| span.start);
+        assert!(
+            attempts
+                .iter()
+                .all(|span| span.parent == submit.id && span.trace == TRACE)
+        );
+        let shown = attempts
+            .iter()
+            .map(|span| (span.says("attempt"), span.says("outcome")));
+        let mut expected = vec![("1", before), ("2", "success")];
+        // A process that was killed said nothing.
+        expected.retain(|(_, outcome)| !outcome.is_empty());
+        assert_eq!(shown.collect::<Vec<_>>(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_rollback_and_a_cancel_say_who_asked() {
+    let receiver = Receiver::start().await;
+    let site = Site::alone(&receiver.url).await;
+    let thread = site.thread().await;
+    let runs = format!("/threads/{thread}/runs");
+    let begun = async || site.said(&thread).await.len() > 1;
+    let (_, first) = site.post(&runs, &slow(5.0, "enqueue"), None).await;
+    until(&begun, "the first step").await;
+    let (_, second) = site.post(&runs, &slow(5.0, "rollback"), None).await;
+    let first = span(&receiver, "attempt", &first).await;
+    assert_eq!(first.says("outcome"), "rolled_back");
+    until(&begun, "the first step").await;
+    let cancel = format!("{runs}/{}/cancel?wait=1", id(&second));
+    site.post(&cancel, &json!({}), Some(PARENT)).await;
+    let second_attempt = span(&receiver, "attempt", &second).await;
+    assert_eq!(second_attempt.links, [first.id], "it stopped the first");
+    let signal = span(&receiver, "signal", &second).await;
+    assert_eq!((&*signal.trace, signal.says("reply")), (TRACE, "stopping"));
+    let stop = span(&receiver, "stop", &second).await;
+    assert_eq!(stop.links, [signal.id]);
+    assert_eq!(stop.parent, second_attempt.id);
     report(&receiver);
 }
 

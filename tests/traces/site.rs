@@ -47,6 +47,8 @@ pub(crate) struct Site {
     client: reqwest::Client,
     /// Where the logs are.
     _folder: TempDir,
+    /// A worker that is not needed yet.
+    relief: Option<Role>,
     /// What they serve.
     project: Option<TempDir>,
     /// What the processes stand on.
@@ -123,8 +125,12 @@ impl Site {
         let words = |own: &[&'static str]| [own, &both, &logs].concat();
         let gateway = [&words(&["gateway", "--migrate"])[..], &["--port", &number]].concat();
         let gateway = role("gateway", &gateway, &folder);
-        let worker = role("worker", &words(&["worker"]), &folder);
-        Self::of(vec![gateway, worker], port, folder, Some((postgres, nats))).await
+        let words = words(&["worker", "--lease", "2"]);
+        let worker = role("worker", &words, &folder);
+        let relief = role("relief", &words, &folder);
+        let mut site = Self::of(vec![gateway, worker], port, folder, Some((postgres, nats))).await;
+        site.relief = Some(relief);
+        site
     }
 
     async fn of(
@@ -139,6 +145,7 @@ impl Site {
             client: reqwest::Client::new(),
             _folder: folder,
             project: None,
+            relief: None,
             _servers: servers,
             _port: port,
         };
@@ -193,6 +200,14 @@ impl Site {
         texts
             .map(|message| message["content"].to_string())
             .collect()
+    }
+
+    /// Starts another worker and takes away the one that there is, by a signal.
+    pub(crate) fn relieve(&mut self, signal: Signal) {
+        let mut relief = self.relief.take().expect("many machines");
+        relief.start();
+        self.roles.last().expect("a worker").signal(signal);
+        self.roles.push(relief);
     }
 
     /// Stops all processes as their users do, and waits for it.
