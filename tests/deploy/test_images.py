@@ -37,6 +37,12 @@ def stages():
 STAGES = stages()
 
 
+def image_check(name):
+    """The check that an image brings along."""
+    (said,) = (text for word, text in STAGES[name][1] if word == "HEALTHCHECK")
+    return json.loads(said.split("CMD ", 1)[1])
+
+
 def test_hadolint_has_nothing_to_say(tmp_path):
     assert not subprocess.run([SCRIPTS / "hadolint", DOCKERFILE], capture_output=True, text=True).stdout
     worse = tmp_path / "Dockerfile"

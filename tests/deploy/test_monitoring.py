@@ -5,25 +5,27 @@ import re
 
 import promql_parser
 import pytest
-from charts import CHART, ROLES, ROOT, at, pick, render, rendered
-from value_sets import SETS
+from charts import CHART, ROLES, ROOT, at, container, pick, rendered
 
 # What the numbers are labelled with wherever they are read from, and the bounds of histograms.
 READ_WITH = {"namespace", "pod", "le"}
 
 
 def documented():
-    """The table of docs/metrics.md: names and labels. A test of the tree holds it to the code."""
-    found = {}
+    """The table of docs/metrics.md: names, labels and kinds. A test of the tree holds it to the code."""
+    labels, kinds = {}, {}
     for line in (ROOT / "docs/metrics.md").read_text().splitlines():
-        cells = line.split("|")
-        names = re.findall(r"`(runloom_\w+)`", cells[1]) if len(cells) > 3 else []
-        found |= {name: set(re.findall(r"`(\w+)`", cells[2])) for name in names}
-    assert len(found) > 15
-    return found
+        cells = [cell.strip() for cell in line.split("|")]
+        for name in re.findall(r"`(runloom_\w+)`", cells[1]) if len(cells) > 4 else []:
+            labels[name], kinds[name] = set(re.findall(r"`(\w+)`", cells[2])), cells[3]
+    assert len(labels) > 40 and set(kinds.values()) == {"counter", "gauge", "histogram"}
+    return labels, kinds
 
 
-NUMBERS = documented()
+NUMBERS, KINDS = documented()
+# Of the whole installation: every gateway says the same.
+WHOLE = {"runloom_runs", "runloom_backlog_threads", "runloom_oldest_due_seconds", "runloom_outbox_rows",
+         "runloom_outbox_age_seconds", "runloom_table_bytes", "runloom_table_rows"}  # fmt: skip
 
 
 def walk(node):
@@ -41,7 +43,7 @@ def faults(query):
     """What a query asks for that there is not."""
     # Variables of Grafana.
     plain = query.replace("$__rate_interval", "5m").replace("$__range", "1h")
-    selectors = 0
+    names, selectors = set(re.findall(r"runloom_\w+", plain)), 0
     for node in walk(promql_parser.parse(plain)):
         if isinstance(node, promql_parser.AggregateExpr) and node.modifier:
             for label in node.modifier.labels:
@@ -52,10 +54,16 @@ def faults(query):
         selectors += 1
         name = node.name
         histogram = re.sub(r"_(bucket|sum|count)$", "", name)
-        if histogram != name and histogram in NUMBERS and histogram.endswith("_seconds"):
+        if histogram != name and KINDS.get(histogram) == "histogram":
             name = histogram
-        elif name.endswith("_seconds"):
+        elif KINDS.get(name) == "histogram":
             yield f"{name} is a histogram: {query}"
+        # A sum by its count is an average over all time.
+        grows = KINDS.get(name) in ("histogram", "counter") and not {f"{name}_sum", f"{name}_count"} <= names
+        if grows and not re.search(rf"(rate|increase)\({node.name}\b", query):
+            yield f"{name} only grows: {query}"
+        if name in WHOLE and not re.search(rf"max( by \(\w+\) )?\({name}\b", query):
+            yield f"each gateway says the whole of {name}: {query}"
         if name not in NUMBERS:
             yield f"there is no {node.name}: {query}"
             continue
@@ -73,6 +81,10 @@ def faults(query):
     [
         ('sum(rate(runloom_reaped_total{namespace="a",pod="b"}[5m]))', None),
         ('sum by (strategy) (rate(runloom_queue_wait_seconds_count{namespace="a",pod="b"}[5m]))', None),
+        ('max(runloom_backlog_threads{namespace="a",pod="b"})', None),
+        ('max by (status) (runloom_runs{namespace="a",pod="b"})', None),
+        ('sum(runloom_backlog_threads{namespace="a",pod="b"})', "each gateway says the whole"),
+        ('sum(runloom_reaped_total{namespace="a",pod="b"})', "only grows"),
         ('runloom_backlog{namespace="a",pod="b"}', "there is no runloom_backlog"),
         ('rate(runloom_queue_wait_seconds{namespace="a",pod="b"}[5m])', "is a histogram"),
         ('1 + rate(runloom_reaped_total{namespace="a",pod="b",why="c"}[5m])', "has no {'why'}"),
@@ -106,8 +118,9 @@ def test_alarms_read_what_there_is(rule):
 
 def test_each_limit_is_in_a_rule():
     limits = {name: 0.123 + place / 1000 for place, name in enumerate([
-        "queueWaitSeconds", "leaseMarginSeconds", "signalsLost", "wakeupsLost",
-        "unavailablePerSecond", "failedRuns", "executorEnds", "executorLagSeconds",
+        "queueWaitSeconds", "leaseMarginSeconds", "signalsLost", "wakeupsLost", "oldestDueSeconds",
+        "unavailablePerSecond", "failedRuns", "executorEnds", "executorLagSeconds", "backlogPerSlot",
+        "databaseWaitSeconds", "outboxSeconds", "eventLagSeconds",
     ])}  # fmt: skip
     objects = rendered(at("metrics.rules", {"enabled": True, "limits": limits, "ruleLabels": {"team": "a"}}))
     found = pick(objects, "PrometheusRule")["spec"]["groups"][0]["rules"]
@@ -145,19 +158,30 @@ def test_the_dashboard_is_one_that_grafana_takes():
     assert (CHART / "dashboards/runloom.json").read_text().count("${datasource}") > len(PANELS)
 
 
-def test_scaling_by_waiting_reads_what_there_is():
-    trigger = pick(render(SETS["by waiting"]), "ScaledObject")["spec"]["triggers"][0]
-    assert trigger["type"] == "prometheus" and not list(faults(trigger["metadata"]["query"]))
-    assert 'pod=~"demo-runloom-worker-.+"' in trigger["metadata"]["query"]
+def trigger(**more):
+    keda = {"enabled": True} | more
+    spec = pick(rendered({"worker": {"slots": 10, "keda": keda}}), "ScaledObject")["spec"]
+    return spec, spec["triggers"][0]
 
 
-def test_scaling_counts_slots():
-    values = {"worker": {"slots": 10, "keda": {"enabled": True, "busyPercent": 75, "minReplicas": 0}}}
-    spec = pick(rendered(values), "ScaledObject")["spec"]
-    assert spec["minReplicaCount"] == 0
-    assert spec["triggers"][0]["metadata"]["targetQueryValue"] == "7.5"
-    target = pick(rendered(values), "TriggerAuthentication")["spec"]["secretTargetRef"]
-    assert target == [{"parameter": "connection", "name": "db", "key": "url"}]
+def test_scaling_by_prometheus_reads_what_there_is():
+    about = {"name": "keda", "modes": "bearer"}
+    spec, found = trigger(trigger="prometheus", prometheusAddress="http://p", prometheusAuthentication=about)
+    assert found["type"] == "prometheus" and not list(faults(found["metadata"]["query"]))
+    assert 'pod=~"demo-runloom-gateway-.+"' in found["metadata"]["query"]
+    assert found["authModes"] == "bearer" and found["authenticationRef"] == {"name": "keda"}
+
+
+def test_scaling_asks_gateways_for_the_backlog():
+    spec, found = trigger(busyPercent=75, minReplicas=0)
+    about = found["metadata"]
+    assert spec["minReplicaCount"] == 0 and found["metricType"] == "AverageValue"
+    assert about["targetValue"] == "7.5" and about["format"] == "prometheus"
+    # One number without labels, the same from every gateway.
+    assert NUMBERS[about["valueLocation"]] == set() and about["valueLocation"] in WHOLE
+    service = pick(rendered(), "Service", "gateway-monitor")
+    port = service["spec"]["ports"][0]["port"]
+    assert about["url"] == f"http://{service['metadata']['name']}.prod.svc:{port}/metrics"
 
 
 @pytest.mark.parametrize(
@@ -168,9 +192,10 @@ def test_monitors_find_the_ports(kind, endpoints):
     for role in ROLES:
         monitor = pick(objects, kind[0].upper() + kind[1:], role)
         endpoint = monitor["spec"][endpoints][0]
-        assert (endpoint["port"], endpoint["path"], endpoint["interval"]) == ("http", "/metrics", "7s")
+        assert (endpoint["port"], endpoint["path"], endpoint["interval"]) == ("monitor", "/metrics", "7s")
         assert monitor["metadata"]["labels"]["release"] == "p"
-        service = pick(objects, "Service", role)
-        assert [port["name"] for port in service["spec"]["ports"]] == ["http"]
+        assert "monitor" in [port["name"] for port in container(objects, role)["ports"]]
+        service = pick(objects, "Service", f"{role}-monitor")
+        assert [port["name"] for port in service["spec"]["ports"]] == ["monitor"]
         labels = monitor["spec"]["selector"]["matchLabels"]
         assert labels.items() <= service["metadata"]["labels"].items()

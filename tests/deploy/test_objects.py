@@ -2,17 +2,19 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
-from charts import merged, render
+from charts import CHART, merged, render
 from value_sets import SETS
 
 HERE = Path(__file__).resolve().parent
 # The oldest that the chart takes, and the newest whose definitions are here.
-VERSIONS = ["1.30", kubernetes_validate.latest_version()]
+ABOUT = (CHART / "Chart.yaml").read_text()
+VERSIONS = [re.search(r'kubeVersion: ">=(\d+\.\d+)\.', ABOUT)[1], kubernetes_validate.latest_version()]
 FOREIGN = ("keda.sh/", "monitoring.coreos.com/", "gateway.networking.k8s.io/")
 
 
@@ -29,6 +31,13 @@ def foreign_faults(objects):
     return json.loads(ran.stdout)
 
 
+def test_the_chart_and_the_page_name_these_versions():
+    newest = VERSIONS[1].removesuffix(".0")
+    assert f"and of {newest}." in ABOUT
+    page = (CHART.parents[2] / "docs/kubernetes.md").read_text()
+    assert f"Kubernetes ({VERSIONS[0]}, the oldest that the chart takes, and {newest})" in page
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_kubernetes_takes_its_own(objects, version):
     own = [each for each in objects if not each["apiVersion"].startswith(FOREIGN)]
@@ -42,7 +51,7 @@ def test_others_take_theirs():
         each for values in SETS.values() for each in render(values) if each["apiVersion"].startswith(FOREIGN)
     ]
     assert {each["kind"] for each in found} == {
-        "HTTPRoute", "PodMonitor", "PrometheusRule", "ScaledObject", "ServiceMonitor", "TriggerAuthentication",
+        "HTTPRoute", "PodMonitor", "PrometheusRule", "ScaledObject", "ServiceMonitor",
     }  # fmt: skip
     assert foreign_faults(found) == []
 

@@ -38,23 +38,10 @@ REFUSALS = [
         "exclude each other",
     ),
     (
-        merged(SERVERS, at("worker.keda.enabled", True), at("database.password.secretName", "p")),
-        "needs the whole URL",
-    ),
-    (
-        merged(SERVERS, at("worker.keda", {"enabled": True, "trigger": "queueWait"})),
+        merged(SERVERS, at("worker.keda", {"enabled": True, "trigger": "prometheus"})),
         "needs worker.keda.prometheusAddress",
     ),
-    (
-        merged(
-            SERVERS,
-            at(
-                "worker.keda",
-                {"enabled": True, "trigger": "queueWait", "prometheusAddress": "http://p", "minReplicas": 0},
-            ),
-        ),
-        "cannot start from 0",
-    ),
+    (merged(SERVERS, at("retention.threadStrategy", "delete")), "retention.threadMinutes, which is not set"),
     (merged(SERVERS, at("httpRoute.enabled", True)), "needs httpRoute.parentRefs"),
     (merged(SERVERS, at("ingress.enabled", True)), "needs ingress.hosts"),
     (
@@ -155,6 +142,10 @@ WRONG = {
     "metrics.rules.limits.signalsLost": 5,
     "ingress.controller": "apache",
     "worker.drainBudgetSeconds": 0.5,
+    "tracing.endpoint": "collector:4318",
+    "tracing.sampler": "sometimes",
+    "retention.threadStrategy": "archive",
+    "retention.runDays": -1,
 }
 
 

@@ -9,13 +9,13 @@ from charts import (
     at,
     container,
     env,
-    rendered_text,
     notes,
     pick,
     pod,
     pods,
     render,
     rendered,
+    rendered_text,
     template,
 )
 from value_sets import SETS
@@ -43,10 +43,7 @@ SWITCHES = [
     (at("metrics.dashboards.enabled", True), {"ConfigMap demo-runloom-dashboard-runloom"}),
     (at("gateway.autoscaling.enabled", True), {"HorizontalPodAutoscaler demo-runloom-gateway"}),
     (at("worker.autoscaling.enabled", True), {"HorizontalPodAutoscaler demo-runloom-worker"}),
-    (
-        at("worker.keda.enabled", True),
-        {"ScaledObject demo-runloom-worker", "TriggerAuthentication demo-runloom-worker"},
-    ),
+    (at("worker.keda.enabled", True), {"ScaledObject demo-runloom-worker"}),
     (
         {"nats": {"creds": {"contents": "x"}}},
         {f"Secret demo-runloom-{each}-nats-creds" for each in (*ROLES, "tests")},
@@ -71,9 +68,10 @@ ALWAYS = {
     *(
         f"{kind} demo-runloom-{role}"
         for role in ROLES
-        for kind in ("Deployment", "Service", "ServiceAccount")
+        for kind in ("Deployment", "ServiceAccount", "PodDisruptionBudget")
     ),
-    *(f"PodDisruptionBudget demo-runloom-{role}" for role in ROLES),
+    "Service demo-runloom-gateway",
+    *(f"Service demo-runloom-{role}-monitor" for role in ROLES),
     "Job demo-runloom-migration",
     "Pod demo-runloom-test",
 }
@@ -166,7 +164,7 @@ def test_selectors_are_those_of_the_first_version():
         ({}, "runloom-blue", "runloom-blue"),
         ({"nameOverride": "agents"}, "demo", "demo-agents"),
         ({"fullnameOverride": "agents"}, "demo", "agents"),
-        ({"fullnameOverride": "a" * 80}, "demo", "a" * 50),
+        ({"fullnameOverride": "a" * 80}, "demo", "a" * 46),
     ],
 )
 def test_names_can_be_chosen(values, release, expected):

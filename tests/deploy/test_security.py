@@ -107,7 +107,7 @@ def test_policies_are_complete():
     def out(role):
         return {port["port"] for rule in policies[role]["egress"] for port in rule.get("ports", [])}
 
-    assert out("gateway") == out("worker") == {53, 5432, 4222}
+    assert out("gateway") == out("worker") == {53, 5432, 4222, 4318}
     assert out("migration") == {53, 5432} and policies["migration"]["ingress"] == []
     assert out("tests") == {53, 5432, 4222, "http"}
     # Only graphs reach the internet, and nothing of the cluster that way.
@@ -115,6 +115,9 @@ def test_policies_are_complete():
     assert wide == {"worker"}
     blocks = [to["ipBlock"] for to in policies["worker"]["egress"][-1]["to"]]
     assert all(block["except"] for block in blocks) and "10.0.0.0/8" in blocks[0]["except"]
+    # Numbers are for monitoring, and those of gateways for KEDA; clients do not get there.
+    ports = {role: [each["ports"][0]["port"] for each in policies[role]["ingress"]] for role in ROLES}
+    assert ports == {"gateway": ["http", "monitor", "monitor"], "worker": ["monitor"]}
     # The helm test asks the gateways, too.
     clients = policies["gateway"]["ingress"][0]["from"]
     assert {"podSelector": {}} in clients

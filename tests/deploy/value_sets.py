@@ -23,7 +23,22 @@ GRAPHS = {
     "executor": {"processes": 2, "maxRuns": 8, "memoryMiB": 1_500_000},
 }
 
+TRACING = {
+    "endpoint": "http://collector.tracing.svc:4318",
+    "headers": {"secretName": "tracing"},
+    "serviceName": "agents",
+    "sampler": "parentbased_traceidratio",
+    "samplerArg": "0.1",
+}
+
 EVERYTHING = {
+    "tracing": TRACING,
+    "retention": {
+        "threadMinutes": 43200,
+        "threadStrategy": "keep_latest",
+        "runDays": 30.5,
+        "intervalSeconds": 300,
+    },
     "commonLabels": {"team": "agents"},
     "commonAnnotations": {"owner": "agents"},
     "imagePullSecrets": [{"name": "pull"}],
@@ -46,7 +61,7 @@ EVERYTHING = {
         "endEvent": True,
         "stoppedRuns": {"partial": "off", "toolCalls": "keep", "pendingInput": "drop", "profile": "strict"},
     },
-    "worker": {**POD, "keda": {"enabled": True, "connection": {"secretName": "keda"}}},
+    "worker": {**POD, "keda": {"enabled": True}},
     "migration": {"database": {"existingSecret": "owner", "secretKey": "uri"}},
     "ingress": {"enabled": True, "hosts": ["agents.example.com"], "tls": [{"secretName": "tls"}]},
     "httpRoute": {"enabled": True, "parentRefs": [{"name": "edge"}], "hostnames": ["agents.example.com"]},
@@ -90,9 +105,9 @@ SETS = {
         {"tests": {"nats": {"token": {"secretName": "t"}, "streams": {"manage": True}}}},
     ),
     "one of each": merged(SERVERS, {"gateway": {"replicas": 1}, "worker": {"replicas": 1}}),
-    "by waiting": merged(
+    "by Prometheus": merged(
         SERVERS,
-        {"worker": {"keda": {"enabled": True, "trigger": "queueWait", "prometheusAddress": "http://p"}}},
+        {"worker": {"keda": {"enabled": True, "trigger": "prometheus", "prometheusAddress": "http://p"}}},
     ),
     "migrated at start": merged(
         SERVERS, {"migration": {"mode": "start"}, "worker": {"autoscaling": {"enabled": True}}}

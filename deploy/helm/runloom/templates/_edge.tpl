@@ -20,7 +20,7 @@ haproxy.org/timeout-server: {{ printf "%ds" $seconds | quote }}
 haproxy.org/timeout-client: {{ printf "%ds" $seconds | quote }}
 {{- else if eq .Values.ingress.controller "alb" -}}
 alb.ingress.kubernetes.io/target-type: ip
-alb.ingress.kubernetes.io/healthcheck-path: /ok
+alb.ingress.kubernetes.io/healthcheck-path: /ready
 alb.ingress.kubernetes.io/load-balancer-attributes: {{ printf "idle_timeout.timeout_seconds=%d" (min $seconds 4000) | quote }}
 alb.ingress.kubernetes.io/target-group-attributes: {{ printf "deregistration_delay.timeout_seconds=%d" (int64 .Values.gateway.drainBudgetSeconds) | quote }}
 {{- end -}}

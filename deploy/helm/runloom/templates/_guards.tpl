@@ -52,16 +52,13 @@
 {{- if $values.worker.autoscaling.enabled -}}
 {{- fail "worker.autoscaling and worker.keda exclude each other: KEDA makes an autoscaler of its own" -}}
 {{- end -}}
-{{- if and (eq .trigger "backlog") (or $values.database.password.secretName $values.database.tlsCA.enabled) (not .connection.secretName) -}}
-{{- fail "worker.keda reads the backlog from Postgres, and needs the whole URL, with the password: worker.keda.connection.secretName" -}}
-{{- end -}}
-{{- if and (eq .trigger "queueWait") (not .prometheusAddress) -}}
-{{- fail "worker.keda.trigger queueWait needs worker.keda.prometheusAddress" -}}
-{{- end -}}
-{{- if and (eq .trigger "queueWait") (lt (int64 .minReplicas) 1) -}}
-{{- fail "worker.keda.trigger queueWait cannot start from 0: no run waits measurably where no worker claims; use backlog" -}}
+{{- if and (eq .trigger "prometheus") (not .prometheusAddress) -}}
+{{- fail "worker.keda.trigger prometheus needs worker.keda.prometheusAddress" -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- if and $values.retention.threadStrategy (not $values.retention.threadMinutes) -}}
+{{- fail "retention.threadStrategy says what becomes of threads after retention.threadMinutes, which is not set" -}}
 {{- end -}}
 {{- if and $values.httpRoute.enabled (not $values.httpRoute.parentRefs) -}}
 {{- fail "httpRoute.enabled needs httpRoute.parentRefs, the gateways to attach to" -}}

@@ -1,17 +1,17 @@
 {{/* Names and labels. Selectors are made of three labels that never change between versions. */}}
 
 {{- define "runloom.name" -}}
-{{- .Values.nameOverride | default .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 46 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- define "runloom.fullname" -}}
 {{- $name := include "runloom.name" . -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 46 | trimSuffix "-" -}}
 {{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 46 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 46 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 

@@ -23,6 +23,9 @@
   value: {{ int64 $root.Values.leaseSeconds | quote }}
 - name: RUNLOOM_DRAIN_BUDGET
   value: {{ int64 .values.drainBudgetSeconds | quote }}
+- name: RUNLOOM_MONITOR
+  value: {{ include "runloom.monitor" . | quote }}
+{{- include "runloom.tracingEnv" . }}
 {{- if or $root.Values.bundled.postgres.enabled (eq $root.Values.migration.mode "start") }}
 - name: RUNLOOM_MIGRATE
   value: "true"
@@ -55,6 +58,35 @@
 {{- with .executor.memoryMiB }}
 - name: RUNLOOM_EXECUTOR_MEMORY_LIMIT
   value: {{ int64 . | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Where spans go. */}}
+{{- define "runloom.tracingEnv" -}}
+{{- with .root.Values.tracing }}
+{{- if .endpoint }}
+- name: RUNLOOM_OTLP_ENDPOINT
+  value: {{ .endpoint | quote }}
+{{- with .headers.secretName }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: {{ $.root.Values.tracing.headers.key }}
+{{- end }}
+{{- with .serviceName }}
+- name: OTEL_SERVICE_NAME
+  value: {{ . | quote }}
+{{- end }}
+{{- with .sampler }}
+- name: OTEL_TRACES_SAMPLER
+  value: {{ . }}
+{{- end }}
+{{- with .samplerArg }}
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ . | quote }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -98,17 +130,23 @@ last one would win silently, past every check above. Takes root, component, valu
 {{- end -}}
 {{- end -}}
 
-{{/* A probe of the process' own HTTP port. Takes path, settings. */}}
+{{/* The address on which a process answers its operators. Takes root, values. */}}
+{{- define "runloom.monitor" -}}
+{{- $host := .root.Values.listen -}}
+{{- printf (contains ":" $host | ternary "[%s]:%d" "%s:%d") $host (int64 .values.monitorPort) -}}
+{{- end -}}
+
+{{/* A probe, of the port that answers from the very start to the very end. Takes path, settings. */}}
 {{- define "runloom.probe" -}}
 httpGet:
   path: {{ .path }}
-  port: http
+  port: monitor
 {{- range $key, $value := .settings }}
 {{ $key }}: {{ int64 $value }}
 {{- end }}
 {{- end -}}
 
-{{/* The Deployment of a role. Takes root, component, values, text (its environment), port. */}}
+{{/* The Deployment of a role. Takes root, component, values, text (its environment). */}}
 {{- define "runloom.deployment" -}}
 {{- $root := .root -}}
 {{- $values := .values -}}
@@ -186,14 +224,18 @@ spec:
             {{- toYaml . | nindent 12 }}
           {{- end }}
           ports:
+            {{- with $values.port }}
             - name: http
-              containerPort: {{ int64 .port }}
+              containerPort: {{ int64 . }}
+            {{- end }}
+            - name: monitor
+              containerPort: {{ int64 $values.monitorPort }}
           startupProbe:
             {{- include "runloom.probe" (dict "path" "/ok" "settings" $values.probes.startup) | nindent 12 }}
           livenessProbe:
             {{- include "runloom.probe" (dict "path" "/ok" "settings" $values.probes.liveness) | nindent 12 }}
           readinessProbe:
-            {{- include "runloom.probe" (dict "path" "/ok?check_db=true" "settings" $values.probes.readiness) | nindent 12 }}
+            {{- include "runloom.probe" (dict "path" "/ready" "settings" $values.probes.readiness) | nindent 12 }}
           {{- if $values.lifecycle }}
           lifecycle:
             {{- toYaml $values.lifecycle | nindent 12 }}
