@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use runloom_core::service::{Answer, Service};
+use runloom_core::trace::TraceContext;
 use runloom_gateway::ApiService;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
@@ -10,12 +11,20 @@ use crate::support::Server;
 
 impl Server {
     async fn service_call(&self, operation: &str, body: Value) -> Answer {
+        self.traced_call(operation, body, None).await
+    }
+
+    async fn traced_call(
+        &self,
+        operation: &str,
+        body: Value,
+        trace: Option<&TraceContext>,
+    ) -> Answer {
         let service = ApiService::new(self.router());
         let mut operations = service.operations().iter();
         let operation = operations.find(|known| known.name == operation).unwrap();
-        service
-            .call(operation, Bytes::from(body.to_string()), None)
-            .await
+        let body = Bytes::from(body.to_string());
+        service.call(operation, body, trace).await
     }
 }
 
@@ -49,6 +58,24 @@ async fn a_run_is_created_waited_for_and_read_by_name() {
     assert_eq!(waited.body, output.to_string(), "and no line breaks");
     let read = server.service_call("runs.get", named).await;
     assert_eq!(document(&read, 200)["status"], "success");
+}
+
+#[tokio::test]
+async fn a_call_belongs_where_its_caller_does() {
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+    let server = Server::start().await;
+    let thread = server.thread().await;
+    let trace = TraceContext::read(PARENT, Some("vendor=1"));
+    let fields = json!({"thread_id": thread, "assistant_id": "agent", "input": {}});
+    let created = server.traced_call("runs.create", fields, trace.as_ref());
+    let run = document(&created.await, 200);
+    assert_eq!(run["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    // Whoever executes it gets the whole of it.
+    let attempt = server.claim(thread).await;
+    assert_eq!(attempt.run().kwargs.trace, trace);
+    let fields = json!({"thread_id": thread, "assistant_id": "nobody"});
+    let refused = server.traced_call("runs.create", fields, trace.as_ref());
+    assert_eq!(document(&refused.await, 422)["trace_id"], run["trace_id"]);
 }
 
 #[tokio::test(start_paused = true)]
