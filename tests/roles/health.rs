@@ -152,21 +152,24 @@ async fn probe(watched: &Watched, own: &[&str]) -> (bool, String) {
 #[tokio::test]
 async fn who_stops_says_so_to_the_end() {
     let site = Site::start().await;
-    let mut worker = Watched::start(&site, "watched", "worker", &[]);
+    // Longer than a step of the run takes, so that it is still there when it was asked often enough.
+    let patient = ["--drain-budget", "9"];
+    let mut worker = Watched::start(&site, "watched", "worker", &patient);
     worker.until_ready().await;
     let port = Port::choose();
     let number = port.to_string();
-    let mut gateway = Watched::start(&site, "c", "gateway", &["--port", &number]);
+    let own = [&patient[..], &["--port", &number]].concat();
+    let mut gateway = Watched::start(&site, "c", "gateway", &own);
     gateway.until_ready().await;
     let public = Http::new(vec![format!("http://127.0.0.1:{port}")]);
     let (status, _) = public.ask(0, "/metrics", None).await.expect("an answer");
     assert_eq!(status, 404, "numbers are at the other port alone");
     let draining = gateway.page().await.value("runloom_draining", &[]);
     assert_eq!(draining, Some(0.0));
-    assert_eq!(probe(&gateway, &["--ready"]).await.0, true);
+    assert!(probe(&gateway, &["--ready"]).await.0);
 
     let thread = site.thread().await;
-    let run = site.run(0, &thread, 2.5).await;
+    let run = site.run(0, &thread, 6.0).await;
     let stream = public.send(0, &format!("{run}/stream"), None, None).await;
     let mut frames = Frames::new(stream.expect("a stream"));
     site.says(&thread, "one").await;
@@ -184,8 +187,8 @@ async fn who_stops_says_so_to_the_end() {
         let (well, said) = probe(watched, &[]).await;
         assert!(well && said.contains("\"ok\":true"), "{said}");
     }
-    while frames.next().await.is_some() {}
     ended(&mut worker.role).await;
+    while frames.next().await.is_some() {}
     ended(&mut gateway.role).await;
     let (well, said) = probe(&worker, &[]).await;
     assert!(!well && said.is_empty(), "nobody is there: {said}");

@@ -63,7 +63,10 @@ impl Site {
     pub(crate) fn role(&self, name: &str, role: &str, own: &[&str]) -> Role {
         let (database, nats, lease) = (self.postgres.url(), self.nats.url(), LEASE.to_string());
         let mut words = vec![role, "--database-url", &database, "--nats-url", &nats];
-        words.extend(["--test-graphs", "--lease", &lease, "--drain-budget", "5"]);
+        words.extend(["--test-graphs", "--lease", &lease]);
+        if !own.contains(&"--drain-budget") {
+            words.extend(["--drain-budget", "5"]);
+        }
         words.extend(own);
         let words: Vec<_> = words.into_iter().map(str::to_owned).collect();
         Role::new(name, &self.binary, &words, self.folder.path())
