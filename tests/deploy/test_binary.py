@@ -97,7 +97,11 @@ def test_probes_and_numbers_are_there(binary, database, role, service):
     with running(binary, role, database) as pod:
         for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
             assert pod.probe(kind) == 200
-        assert b"# TYPE runloom_" in ask(pod.url("monitor") + "/metrics")[1]
+        numbers = ask(pod.url("monitor") + "/metrics")[1]
+        assert b"# TYPE runloom_" in numbers and numbers.endswith(b"\n")
+        # By the same reader that KEDA has.
+        read = subprocess.run(["promtool", "check", "metrics"], input=numbers, capture_output=True, timeout=20)
+        assert read.returncode == 0, read.stderr.decode()
         if role == "gateway":
             assert ask(pod.url() + "/metrics")[0] == 404
         assert [healthcheck(binary, check, pod) for check in checks] == [0, 0, 0]
