@@ -124,11 +124,11 @@ async fn the_api_of_jetstream_may_have_another_name() {
 #[tokio::test]
 async fn connections_have_the_name_that_people_gave_them() {
     let server = Server::start(Version::Newest).await;
-    let named = Options {
+    let options = Options {
         name: "gateway-7".to_owned(),
         ..options(&server.url())
     };
-    let _nats = connect(named).await;
+    let _nats = connect(options).await;
     let connections = server.shown("/connz").await;
     let names = connections["connections"].as_array().expect("a list");
     let mut names: Vec<_> = names.iter().map(|found| found["name"].as_str()).collect();

@@ -14,8 +14,8 @@
 //! lock; times are kept in microseconds.
 
 mod assistants;
-mod census;
 mod attempts;
+mod census;
 mod change;
 mod checkpoints;
 mod connections;

@@ -112,22 +112,22 @@ async fn a_ttl_is_taken_in_both_forms_and_shown_on_request() {
 #[tokio::test]
 async fn a_ttl_is_changed_and_taken_away_by_a_patch() {
     let server = Server::start().await;
-    let id = thread_id(1).to_string();
+    let id = thread_id(1);
     server.thread(1, json!({"a": 1})).await;
     let path = format!("/threads/{id}");
-    let patch = async |body: Value| server.call("PATCH", &path, body).await;
+    let change = async |body: Value| server.call("PATCH", &path, body).await;
     assert_eq!(shown_ttl(&server, &id).await, (Value::Null, None));
-    patch(json!({"ttl": 7})).await.json(200);
+    change(json!({"ttl": 7})).await.json(200);
     let kept = json!({"strategy": "delete", "ttl_minutes": 7.0});
     assert_eq!(shown_ttl(&server, &id).await.0, kept);
     for wrong in [json!(0), json!("long"), json!({"strategy": "delete"})] {
         let body = json!({"ttl": wrong, "metadata": {"a": 2}});
-        patch(body).await.refusal(422);
+        change(body).await.refusal(422);
     }
-    let unchanged = patch(json!({"metadata": {"b": 1}})).await.json(200);
+    let unchanged = change(json!({"metadata": {"b": 1}})).await.json(200);
     assert_eq!(unchanged["metadata"], json!({"a": 1, "b": 1}));
     assert_eq!(shown_ttl(&server, &id).await.0, kept);
-    patch(json!({"ttl": null})).await.json(200);
+    change(json!({"ttl": null})).await.json(200);
     assert_eq!(shown_ttl(&server, &id).await, (Value::Null, None));
 }
 
@@ -141,7 +141,7 @@ async fn threads_have_the_ttl_of_the_server_if_they_name_none() {
     .await;
     let usual = json!({"strategy": "keep_latest", "ttl_minutes": 60.0});
     server.thread(1, json!({})).await;
-    assert_eq!(shown_ttl(&server, &thread_id(1).to_string()).await.0, usual);
+    assert_eq!(shown_ttl(&server, &thread_id(1)).await.0, usual);
     let own = server.post("/threads", json!({"ttl": 1})).await.json(200);
     let own = own["thread_id"].as_str().unwrap();
     assert_eq!(shown_ttl(&server, own).await.0["ttl_minutes"], 1.0);
@@ -149,7 +149,7 @@ async fn threads_have_the_ttl_of_the_server_if_they_name_none() {
     let path = format!("/threads/{}/runs", thread_id(2));
     let body = json!({"assistant_id": "agent", "if_not_exists": "create"});
     server.post(&path, body).await.json(200);
-    assert_eq!(shown_ttl(&server, &thread_id(2).to_string()).await.0, usual);
+    assert_eq!(shown_ttl(&server, &thread_id(2)).await.0, usual);
     for (on_completion, ttl) in [("delete", Value::Null), ("keep", usual)] {
         let body = json!({"assistant_id": "agent", "on_completion": on_completion});
         let run = server.post("/runs", body).await.json(200);

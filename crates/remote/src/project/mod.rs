@@ -188,7 +188,10 @@ fn thread_age(said: &JsonMap, findings: &mut Findings) -> ThreadAge {
     let minutes = [age.default_ttl, age.sweep_interval_minutes];
     let makes_sense = |minutes| Ttl::new(minutes, TtlStrategy::default()).is_some();
     if !minutes.into_iter().flatten().all(makes_sense) {
-        findings.broken(KEY, "minutes must be more than 0 and at most a hundred years");
+        findings.broken(
+            KEY,
+            "minutes must be more than 0 and at most a hundred years",
+        );
     }
     age
 }
