@@ -68,6 +68,8 @@ fn begin_at_zero() {
         }
     }
     gauge!(STREAM_CLIENTS).set(0.0);
+    // A histogram is there once it has been asked for.
+    let _ = histogram!(EVENT_LAG);
 }
 
 /// A run was submitted, and this was the answer.

@@ -5,6 +5,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::proxy::Proxy;
 use common::{Fresh, until_alone};
@@ -13,6 +14,7 @@ use runloom_core::ids::ThreadId;
 use runloom_core::json::Json;
 use runloom_postgres::{Config, Postgres};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// No question of whether the connection is still good comes between.
 #[tokio::test]
@@ -53,6 +55,26 @@ async fn who_asks_while_all_are_in_use_gets_the_next_that_is_free() {
     // Those that are at hand end as well.
     db.close().await;
     assert!(db.thread(ThreadId::new()).await.is_err());
+}
+
+/// As when the network is cut without a word: nobody would ever answer on that connection.
+#[tokio::test]
+async fn a_call_that_is_given_up_in_silence_does_not_take_its_connection_along() {
+    let fresh = Fresh::new().await;
+    let proxy = Proxy::start(&fresh.url).await;
+    let config = Config {
+        connections: 1,
+        patience: Duration::from_secs(1),
+        ..Config::default()
+    };
+    let db = Postgres::connect(&proxy.url(&fresh.url), config).unwrap();
+    db.thread(ThreadId::new()).await.unwrap();
+    proxy.be_silent(true);
+    let asked = timeout(Duration::from_millis(100), db.thread(ThreadId::new())).await;
+    assert!(asked.is_err(), "there was an answer");
+    proxy.be_silent(false);
+    let again = async { while db.thread(ThreadId::new()).await.is_err() {} };
+    timeout(Duration::from_secs(30), again).await.unwrap();
 }
 
 /// As at the end of a process, whatever else goes first.

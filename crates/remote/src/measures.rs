@@ -38,6 +38,8 @@ pub fn describe_metrics() {
         counter!(ENDS, "reason" => reason).absolute(0);
     }
     counter!(LEAKED).absolute(0);
+    let _ = histogram!(LAG);
+    let _ = histogram!(START);
 }
 
 /// How many of what there are in a pool.

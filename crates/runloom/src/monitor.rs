@@ -142,7 +142,7 @@ impl Monitor {
         let monitor = self.clone();
         let page = move || {
             monitor.look();
-            let text = monitor.numbers.render();
+            let text = known(&monitor.numbers.render());
             let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
             async move { ([(CONTENT_TYPE, kind)], text) }
         };
@@ -170,6 +170,13 @@ impl Monitor {
             gauge!(CONNECTIONS_MAX).set(f64::from(used.max));
         }
     }
+}
+
+/// What is known of numbers: a gauge of which nobody knows anything is left out. Scalers that read the page
+/// would make a number even of `NaN`.
+fn known(page: &str) -> String {
+    let lines = page.split_inclusive('\n');
+    lines.filter(|line| !line.ends_with(" NaN\n")).collect()
 }
 
 /// Says what the numbers of a process mean, and shows its counters from the start.
@@ -234,4 +241,18 @@ async fn ready(State(monitor): State<Monitor>) -> Response {
         StatusCode::SERVICE_UNAVAILABLE
     };
     (status, Json(readiness)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_knows_is_left_out() {
+        let page = "# TYPE a gauge\na 1\na{b=\"NaN\"} 2\n# TYPE c gauge\nc NaN\nd 3";
+        assert_eq!(
+            known(page),
+            "# TYPE a gauge\na 1\na{b=\"NaN\"} 2\n# TYPE c gauge\nd 3"
+        );
+    }
 }

@@ -30,6 +30,14 @@ const CLAIM: &str = "runloom_claim_seconds";
 const SETTLE: &str = "runloom_settle_seconds";
 const ATTEMPT: &str = "runloom_attempt_seconds";
 
+/// What runs may ask for.
+const STRATEGIES: [MultitaskStrategy; 4] = [
+    MultitaskStrategy::Reject,
+    MultitaskStrategy::Enqueue,
+    MultitaskStrategy::Interrupt,
+    MultitaskStrategy::Rollback,
+];
+
 /// What becomes of attempts.
 const OUTCOMES: [&str; 8] = [
     "success",
@@ -81,7 +89,7 @@ pub fn describe_metrics() {
     housekeeping::measures::describe_metrics();
 }
 
-/// Shows all counters from the start, so that the first increase is seen as one.
+/// Shows everything that is counted from the start, so that the first increase is seen as one.
 fn begin_at_zero() {
     for outcome in OUTCOMES {
         counter!(SETTLEMENTS, "outcome" => outcome).absolute(0);
@@ -98,6 +106,34 @@ fn begin_at_zero() {
         counter!(SIGNALS_HEARD, "reply" => reply).absolute(0);
     }
     gauge!(SLOTS_BUSY).set(0.0);
+    // A histogram is there once it has been asked for.
+    for strategy in STRATEGIES {
+        let name: &'static str = strategy.into();
+        let _ = histogram!(QUEUE_WAIT, "strategy" => name);
+        if stops_others(strategy) {
+            let _ = histogram!(INTERRUPT_TO_START, "strategy" => name);
+        }
+    }
+    for action in [CancelAction::Interrupt, CancelAction::Rollback] {
+        for heard in [Heard::Signal, Heard::Renewal, Heard::Claim] {
+            let (action, heard): (&'static str, &'static str) = (action.into(), heard.into());
+            let _ = histogram!(CANCEL_TO_STOP, "action" => action, "heard" => heard);
+        }
+    }
+    for outcome in OUTCOMES {
+        let _ = histogram!(ATTEMPT, "outcome" => outcome);
+    }
+    let _ = histogram!(LEASE_MARGIN);
+    let _ = histogram!(CLAIM);
+    let _ = histogram!(SETTLE);
+}
+
+/// Whether a run with this strategy stops those before it.
+fn stops_others(strategy: MultitaskStrategy) -> bool {
+    matches!(
+        strategy,
+        MultitaskStrategy::Interrupt | MultitaskStrategy::Rollback
+    )
 }
 
 /// So many runs may be executed at the same time.
@@ -161,11 +197,7 @@ pub(crate) fn claimed(claimed: &Claimed) {
 /// A run was claimed by the settlement of the one that it stopped.
 pub(crate) fn took_over(next: &Claimed) {
     let strategy = next.run.multitask_strategy;
-    let stops = matches!(
-        strategy,
-        MultitaskStrategy::Interrupt | MultitaskStrategy::Rollback
-    );
-    if stops && next.run.attempt == 1 && next.run.cancel.is_none() {
+    if stops_others(strategy) && next.run.attempt == 1 && next.run.cancel.is_none() {
         let strategy: &'static str = strategy.into();
         histogram!(INTERRUPT_TO_START, "strategy" => strategy).record(waited(next));
     }
