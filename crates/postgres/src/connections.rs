@@ -46,7 +46,7 @@ impl Connections {
             .test_before_acquire(false)
             .connect_lazy_with(options);
         Self {
-            lender: Lender::new(pool, ACQUIRE_TIMEOUT),
+            lender: Lender::new(pool, ACQUIRE_TIMEOUT, config.patience),
             prepared: config.prepared,
             patience: config.patience,
         }

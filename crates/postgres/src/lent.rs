@@ -43,6 +43,8 @@ pub(crate) struct Lender {
     permits: Arc<Semaphore>,
     patience: Duration,
     at_hand: Arc<AtHand>,
+    /// How long the server may take to say that a connection is good.
+    answer: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -73,8 +75,9 @@ impl Drop for State {
 }
 
 impl Lender {
-    /// Lends the connections of `pool`; who asks waits for `patience` at most.
-    pub(crate) fn new(pool: PgPool, patience: Duration) -> Self {
+    /// Lends the connections of `pool`; who asks waits for `patience` at most, and the server may take as
+    /// long as `answer` before a connection counts as broken.
+    pub(crate) fn new(pool: PgPool, patience: Duration, answer: Duration) -> Self {
         let connections = pool.options().get_max_connections();
         Self {
             pool,
@@ -84,6 +87,7 @@ impl Lender {
             )),
             patience,
             at_hand: Arc::default(),
+            answer,
         }
     }
 
@@ -104,8 +108,9 @@ impl Lender {
         self.waits.record(asked.elapsed());
         Ok(Lent {
             kept: Some(kept),
-            is_kept: false,
+            fate: Fate::Questionable,
             at_hand: self.at_hand.clone(),
+            answer: self.answer,
             _permit: permit,
         })
     }
@@ -164,22 +169,45 @@ impl AtHand {
 pub(crate) struct Lent {
     /// There until it is given back.
     kept: Option<Kept>,
-    is_kept: bool,
+    fate: Fate,
     at_hand: Arc<AtHand>,
+    answer: Duration,
     /// Given back last, when the connection is where the next one looks.
     _permit: OwnedSemaphorePermit,
+}
+
+/// What becomes of a connection that is given back.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    /// The next who asks has it.
+    Kept,
+    /// The pool asks the server whether it is good.
+    Questionable,
+    /// It ends.
+    Spoiled,
+}
+
+impl Kept {
+    /// Gives it to the pool, which asks the server whether it is good. The pool itself would wait for ever:
+    /// where somebody in between has fallen silent, no connection would be left for anybody.
+    fn go_to_pool(mut self, answer: Duration) {
+        if let Ok(runtime) = Handle::try_current() {
+            let returning = self.connection.return_to_pool();
+            runtime.spawn(timeout(answer, returning));
+        }
+    }
 }
 
 impl Lent {
     /// The next who asks can have it as it is: what was asked on it was answered, and no transaction is
     /// open. Without this it goes to the pool.
     pub(crate) fn keep(&mut self) {
-        self.is_kept = true;
+        self.fate = Fate::Kept;
     }
 
     /// Nobody should use it any more.
     pub(crate) fn spoil(&mut self) {
-        self.is_kept = false;
+        self.fate = Fate::Spoiled;
         if let Some(kept) = &mut self.kept {
             kept.connection.close_on_drop();
         }
@@ -188,8 +216,17 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let Some(kept) = self.kept.take().filter(|_| self.is_kept) {
-            drop(self.at_hand.keep(kept));
+        let Some(kept) = self.kept.take() else {
+            return;
+        };
+        match self.fate {
+            Fate::Kept => {
+                for old in self.at_hand.keep(kept).into_iter().flatten() {
+                    old.go_to_pool(self.answer);
+                }
+            }
+            Fate::Questionable => kept.go_to_pool(self.answer),
+            Fate::Spoiled => drop(kept),
         }
     }
 }
