@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use runloom_core::database::{DatabaseError, Expired, Retention};
 use runloom_core::ids::ThreadId;
 use runloom_core::thread::{Thread, Ttl, TtlStrategy};
@@ -17,14 +17,25 @@ use crate::convert::before;
 use crate::error::Result;
 use crate::pruning;
 
+/// When a thread is looked at again that could not be dealt with.
+const LATER: TimeDelta = TimeDelta::hours(1);
+
 #[async_trait]
 impl Retention for Postgres {
     async fn expire_threads(&self, limit: u32) -> Result<Expired, DatabaseError> {
         let mut change = self.server.change().await?;
         go_by_indexes(&mut change).await?;
-        let expired = expire(&mut change, limit).await?;
-        change.commit().await?;
-        Ok(expired)
+        let due = due(&mut change, limit).await?;
+        let alone = due.keys().next().copied().filter(|_| due.len() == 1);
+        match expire(change, &due).await {
+            Ok(expired) => Ok(expired),
+            Err(error) => {
+                if let Some(thread) = alone {
+                    self.put_off(thread).await?;
+                }
+                Err(error.into())
+            }
+        }
     }
 
     async fn prune_runs(&self, age: Duration, limit: u32) -> Result<u32, DatabaseError> {
@@ -33,6 +44,17 @@ impl Retention for Postgres {
         let pruned = prune_runs(&mut change, age, limit).await?;
         change.commit().await?;
         Ok(pruned)
+    }
+}
+
+impl Postgres {
+    /// Has a thread looked at later that cannot be dealt with even alone, as when there is too much of it
+    /// for one transaction: those that are due after it must not wait for it.
+    async fn put_off(&self, thread: Uuid) -> Result<()> {
+        let mut change = self.server.change().await?;
+        let later = change.now + LATER;
+        look_later(&mut change, &[(thread, later)]).await?;
+        change.commit().await
     }
 }
 
@@ -49,14 +71,13 @@ async fn go_by_indexes(change: &mut Change) -> Result<()> {
 }
 
 /// Deals with threads that are due to be looked at.
-async fn expire(change: &mut Change, limit: u32) -> Result<Expired> {
-    let due = due(change, limit).await?;
+async fn expire(mut change: Change, due: &HashMap<Uuid, Ttl>) -> Result<Expired> {
     let mut expired = Expired {
         seen: u32::try_from(due.len()).unwrap_or(u32::MAX),
         ..Expired::default()
     };
     let (mut deleted, mut trimmed, mut later) = (Vec::new(), Vec::new(), Vec::new());
-    for thread in at_hand(change, &due).await? {
+    for thread in at_hand(&mut change, due).await? {
         let Some(ttl) = due.get(&thread.id).copied() else {
             continue;
         };
@@ -72,15 +93,16 @@ async fn expire(change: &mut Change, limit: u32) -> Result<Expired> {
             (_, TtlStrategy::KeepLatest) => trimmed.push(thread.id),
         }
     }
-    look_later(change, &later).await?;
-    delete(change, &deleted).await?;
+    look_later(&mut change, &later).await?;
+    delete(&mut change, &deleted).await?;
     for id in &trimmed {
-        expired.checkpoints += pruning::trim(change, ThreadId(*id)).await?;
+        expired.checkpoints += pruning::trim(&mut change, ThreadId(*id)).await?;
     }
-    note_trimmed(change, &trimmed).await?;
+    note_trimmed(&mut change, &trimmed).await?;
     let count = |ids: &[Uuid]| u32::try_from(ids.len()).unwrap_or(u32::MAX);
     expired.deleted = count(&deleted);
     expired.trimmed = count(&trimmed);
+    change.commit().await?;
     Ok(expired)
 }
 

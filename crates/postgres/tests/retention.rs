@@ -1,0 +1,57 @@
+//! Threads whose time is up, where one of them cannot be dealt with.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Fresh, execute};
+use runloom_core::database::{Retention, Threads};
+use runloom_core::ids::ThreadId;
+use runloom_core::json::JsonMap;
+use runloom_core::thread::{IfExists, NewThread, Ttl, TtlStrategy};
+use runloom_postgres::{Config, Postgres};
+use runloom_testkit::doubles::ManualClock;
+
+async fn made(db: &Postgres, minutes: f64) -> ThreadId {
+    let new = NewThread {
+        id: ThreadId::new(),
+        metadata: JsonMap::new(),
+        if_exists: IfExists::Raise,
+        ttl: Ttl::new(minutes, TtlStrategy::Delete),
+    };
+    db.create_thread(new).await.unwrap().id
+}
+
+/// As one does that has too long a history: the server gives up its deletion each time.
+#[tokio::test]
+async fn a_thread_that_cannot_be_deleted_holds_up_no_other() {
+    let (fresh, clock) = (Fresh::new().await, ManualClock::new());
+    let db = fresh.open(Config {
+        clock: Some(clock.clone()),
+        ..Config::default()
+    });
+    let (stubborn, other) = (made(&db, 1.0).await, made(&db, 2.0).await);
+    let mut connection = fresh.connection().await;
+    let refuse = format!(
+        "create or replace function refuse() returns trigger language plpgsql as $$
+        begin raise exception 'too much'; end $$;
+        create or replace trigger refused before delete on threads
+            for each row when (old.id = '{}') execute function refuse();",
+        stubborn.0
+    );
+    execute(&mut connection, &refuse).await;
+    clock.advance(Duration::from_mins(5));
+    // Tried with others, then alone.
+    db.expire_threads(2).await.unwrap_err();
+    db.expire_threads(1).await.unwrap_err();
+    assert_eq!(db.expire_threads(1).await.unwrap().deleted, 1);
+    assert!(db.thread(other).await.unwrap().is_none());
+    assert_eq!(db.expire_threads(2).await.unwrap().seen, 0);
+    // It is not forgotten.
+    execute(&mut connection, "drop function refuse cascade").await;
+    clock.advance(Duration::from_hours(1));
+    assert_eq!(db.expire_threads(2).await.unwrap().deleted, 1);
+    assert!(db.thread(stubborn).await.unwrap().is_none());
+}
