@@ -32,13 +32,18 @@ pub const TABLES: [&str; 15] = [
 #[async_trait]
 impl Census for Postgres {
     async fn tally(&self) -> Result<Tally, DatabaseError> {
-        let mut reader = self.server.reader().await?;
-        Ok(tally(&mut reader, self.server.set_time()).await?)
+        // Not as a statement of its own: the server would go on counting when nobody waits any more.
+        let mut reader = self.server.moment().await?;
+        let tally = tally(&mut reader, self.server.set_time()).await?;
+        reader.commit().await?;
+        Ok(tally)
     }
 
     async fn sizes(&self) -> Result<Vec<TableSize>, DatabaseError> {
-        let mut reader = self.server.reader().await?;
-        Ok(sizes(&mut reader).await?)
+        let mut reader = self.server.moment().await?;
+        let sizes = sizes(&mut reader).await?;
+        reader.commit().await?;
+        Ok(sizes)
     }
 
     fn connections(&self) -> Option<ConnectionUse> {

@@ -89,6 +89,7 @@ pub(crate) async fn count(database: Arc<dyn Database>, clock: Arc<dyn Clock>, ga
     let mut shown = Shown::default();
     let mut answered = Instant::now();
     let mut sizes_at = Instant::now();
+    let mut pace = Pace::default();
     loop {
         let asked = Instant::now();
         match within(COUNTING, database.tally()).await {
@@ -106,7 +107,7 @@ pub(crate) async fn count(database: Arc<dyn Database>, clock: Arc<dyn Clock>, ga
                     sizes_at = answered + SIZES;
                     shown.sizes(&sizes);
                 }
-                sleep(EVERY.max(took * REST)).await;
+                sleep(pace.after(took, true)).await;
             }
             Err(error) => {
                 tracing::debug!(%error, "the work that there is could not be counted");
@@ -114,9 +115,34 @@ pub(crate) async fn count(database: Arc<dyn Database>, clock: Arc<dyn Clock>, ga
                     shown.forget();
                     sizes_at = Instant::now();
                 }
-                sleep(AGAIN).await;
+                sleep(pace.after(asked.elapsed(), false)).await;
             }
         }
+    }
+}
+
+/// How often questions about work are asked.
+#[derive(Default)]
+struct Pace {
+    /// How many in a row took all the time that they had.
+    late: u32,
+}
+
+impl Pace {
+    /// How long to wait after a question that took so long, and was answered or not. One that is late may
+    /// have been too much for the database, or never reached it: the rest grows with each.
+    fn after(&mut self, took: Duration, answered: bool) -> Duration {
+        if answered {
+            self.late = 0;
+            return EVERY.max(took * REST);
+        }
+        if took < COUNTING / 2 {
+            self.late = 0;
+            return AGAIN;
+        }
+        let rest = 2_u32.saturating_pow(self.late).min(REST);
+        self.late += 1;
+        took * rest
     }
 }
 
@@ -182,5 +208,24 @@ impl Shown {
                 gauge!(TABLE_ROWS, "table" => size.table).set(f64::NAN);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_to_count_is_counted_more_and_more_rarely() {
+        let mut pace = Pace::default();
+        let waits = |pace: &mut Pace| pace.after(COUNTING, false);
+        let seconds: Vec<_> = (0..7).map(|_| waits(&mut pace).as_secs()).collect();
+        assert_eq!(seconds, [10, 20, 40, 80, 160, 200, 200]);
+        // Where the database says at once that it cannot, it may be back as soon.
+        assert_eq!(pace.after(Duration::ZERO, false), AGAIN);
+        assert_eq!(waits(&mut pace), COUNTING);
+        assert_eq!(pace.after(Duration::from_secs(9), true).as_secs(), 180);
+        assert_eq!(pace.after(Duration::ZERO, true), EVERY);
+        assert_eq!(waits(&mut pace), COUNTING);
     }
 }
