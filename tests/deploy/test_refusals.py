@@ -41,6 +41,31 @@ REFUSALS = [
         merged(SERVERS, at("worker.keda", {"enabled": True, "trigger": "prometheus"})),
         "needs worker.keda.prometheusAddress",
     ),
+    (
+        merged(SERVERS, at("metrics", {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}})),
+        "counted, twice",
+    ),
+    # A policy that would cut off what an address names.
+    (
+        merged(SERVERS, at("networkPolicy.enabled", True), at("nats.urls", ["nats://a", "tls://b@c:4333"])),
+        "networkPolicy.nats.port.*4333",
+    ),
+    (
+        merged(SERVERS, at("networkPolicy.enabled", True), at("worker.nats.urls", ["nats://[::1]:4333"])),
+        "networkPolicy.nats.port.*4333",
+    ),
+    (
+        merged(SERVERS, at("networkPolicy.enabled", True), at("tracing.endpoint", "https://spans.example.com/in")),
+        "networkPolicy.tracing.port.*443",
+    ),
+    (
+        {
+            **at("networkPolicy.enabled", True),
+            "nats": {"urls": ["nats://a"]},
+            "database": {"url": "postgres://me:b:9@c:6432/d"},
+        },
+        "networkPolicy.postgres.port.*6432",
+    ),
     (merged(SERVERS, at("retention.threadStrategy", "delete")), "retention.threadMinutes, which is not set"),
     (merged(SERVERS, at("httpRoute.enabled", True)), "needs httpRoute.parentRefs"),
     (merged(SERVERS, at("ingress.enabled", True)), "needs ingress.hosts"),

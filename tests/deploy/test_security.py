@@ -130,7 +130,10 @@ def test_policies_are_complete():
 def test_policies_can_be_narrowed():
     postgres = {"port": 6432, "to": [{"ipBlock": {"cidr": "192.0.2.1/32"}}]}
     worker = {"internet": False, "extraEgress": [{"to": []}]}
-    values = {"networkPolicy": {"enabled": True, "worker": worker, "postgres": postgres}}
+    values = {
+        # As on OpenShift.
+        "networkPolicy": {"enabled": True, "worker": worker, "postgres": postgres, "dnsPorts": [5353]}
+    }
     found = [each for each in rendered(values) if each["kind"] == "NetworkPolicy"]
     worker = next(each["spec"]["egress"] for each in found if each["metadata"]["name"].endswith("worker"))
     assert worker[-1] == {"to": []} and "ipBlock" not in str(worker[-2])
@@ -138,3 +141,17 @@ def test_policies_can_be_narrowed():
         "ports": [{"port": 6432, "protocol": "TCP"}],
         "to": [{"ipBlock": {"cidr": "192.0.2.1/32"}}],
     } in worker
+    for each in found:
+        assert {port["port"] for port in each["spec"]["egress"][0]["ports"]} == {5353}
+
+
+def test_policies_follow_the_addresses():
+    """What is at other ports than usual is let through, once that is said."""
+    values = {
+        "nats": {"urls": ["tls://me@nats:4333", "tls://[::1]:4333"]},
+        "tracing": {"endpoint": "https://spans.example.com/in"},
+        "networkPolicy": {"enabled": True, "nats": {"port": 4333}, "tracing": {"port": 443}},
+    }
+    policies = [each for each in rendered(values) if each["kind"] == "NetworkPolicy"]
+    worker = next(each["spec"]["egress"] for each in policies if each["metadata"]["name"].endswith("worker"))
+    assert {port["port"] for rule in worker for port in rule.get("ports", [])} == {53, 5432, 4333, 443}

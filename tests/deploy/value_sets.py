@@ -68,7 +68,6 @@ EVERYTHING = {
     "networkPolicy": {"enabled": True, "clients": [{"podSelector": {}}]},
     "metrics": {
         "serviceMonitor": {"enabled": True},
-        "podMonitor": {"enabled": True},
         "rules": {"enabled": True},
         "dashboards": {"enabled": True},
     },
@@ -82,6 +81,7 @@ SETS = {
     "everything": merged(SERVERS, EVERYTHING),
     "bundled": {"bundled": {"postgres": {"enabled": True, "password": "a/b"}, "nats": {"enabled": True}}},
     "in clear text": {
+        "metrics": {"podMonitor": {"enabled": True}},
         "database": {"url": "postgres://user:secret@db/runloom"},
         "nats": {"urls": ["nats://nats:4222"], "creds": {"contents": "seed"}},
     },

@@ -57,6 +57,12 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if and $values.metrics.serviceMonitor.enabled $values.metrics.podMonitor.enabled -}}
+{{- fail "metrics.serviceMonitor and metrics.podMonitor exclude each other: all would be collected, and counted, twice" -}}
+{{- end -}}
+{{- if $values.networkPolicy.enabled -}}
+{{- include "runloom.ports" . -}}
+{{- end -}}
 {{- if and $values.retention.threadStrategy (not $values.retention.threadMinutes) -}}
 {{- fail "retention.threadStrategy says what becomes of threads after retention.threadMinutes, which is not set" -}}
 {{- end -}}
@@ -65,5 +71,32 @@
 {{- end -}}
 {{- if and $values.ingress.enabled (not $values.ingress.hosts) -}}
 {{- fail "ingress.enabled needs ingress.hosts" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A policy that lets through another port than the one that an address names would cut everything off. */}}
+{{- define "runloom.ports" -}}
+{{- $policy := .Values.networkPolicy -}}
+{{- $ports := list -}}
+{{- range $component := list "gateway" "worker" "tests" -}}
+{{- $nats := include "runloom.nats" (dict "root" $ "values" (get $.Values $component)) | fromYaml -}}
+{{- range $nats.urls -}}
+{{- $ports = append $ports (list "nats" . "4222") -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.database.url -}}
+{{- $ports = append $ports (list "postgres" . "5432") -}}
+{{- end -}}
+{{- with .Values.tracing.endpoint -}}
+{{- $ports = append $ports (list "tracing" . (hasPrefix "https:" . | ternary "443" "80")) -}}
+{{- end -}}
+{{- range $ports -}}
+{{- $peer := index . 0 -}}
+{{/* What stands between the scheme, perhaps a user, and the path; a port is behind its last colon, and no ]. */}}
+{{- $host := index . 1 | trimPrefix (regexFind "^[a-z+]+://" (index . 1)) | regexFind "^[^/?,]*" | regexFind "[^@]*$" -}}
+{{- $port := regexFind ":[0-9]+$" $host | trimPrefix ":" | default (index . 2) -}}
+{{- if ne $port (toString (int64 (get $policy $peer).port)) -}}
+{{- fail (printf "networkPolicy lets %s through on port %d only (networkPolicy.%s.port), but it is at %s: set that port" $peer (int64 (get $policy $peer).port) $peer $port) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
