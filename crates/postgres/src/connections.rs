@@ -18,6 +18,10 @@ use crate::session::Session;
 /// How long to wait for a connection before the database counts as unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a step of a migration may take, such as an index of a table with very many rows. Whoever
+/// gives up earlier begins again, with everything locked once more.
+const MIGRATION: Duration = Duration::from_hours(24);
+
 /// Begins a change. The limits hold for its transaction only, so a pooler may lend the connection to
 /// somebody else right after it. Whoever stops in the middle, paused or cut off, lets go of its locks
 /// when the server has waited long enough.
@@ -74,7 +78,9 @@ impl Connections {
 
     /// A transaction that may take as long as it needs.
     pub(crate) async fn migration(&self) -> Result<Session> {
-        self.begin("begin").await
+        let mut session = self.begin("begin").await?;
+        session.wait_for(MIGRATION);
+        Ok(session)
     }
 
     async fn begin(&self, statement: &'static str) -> Result<Session> {

@@ -105,6 +105,11 @@ impl Session {
         Ok(session)
     }
 
+    /// From now on the server may take that long to answer.
+    pub(crate) fn wait_for(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     /// Makes the transaction durable and visible. Single statements are already.
     pub(crate) async fn commit(mut self) -> Result<()> {
         if self.is_open {

@@ -19,6 +19,7 @@ use runloom_postgres::{Config, OpenError, Postgres};
 use runloom_testkit::services::{postgres, shared};
 use sqlx::{Connection, PgConnection};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 fn open(url: &str) -> Postgres {
     Postgres::connect(url, Config::default()).unwrap()
@@ -71,6 +72,27 @@ async fn many_may_migrate_at_once() {
     for migrated in set.join_all().await {
         migrated.unwrap();
     }
+    open(&url).check_schema().await.unwrap();
+}
+
+/// As where an index of a large table is made: to begin anew would help nobody.
+#[tokio::test]
+async fn a_migration_takes_as_long_as_it_needs() {
+    let url = shared::new_database().await;
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    // Whoever makes a table of this name has to wait.
+    execute(&mut other, "begin; create table threads (id integer)").await;
+    let config = Config {
+        patience: Duration::from_millis(200),
+        ..Config::default()
+    };
+    let database = Postgres::connect(&url, config).unwrap();
+    let mut migrating = JoinSet::new();
+    migrating.spawn(async move { database.migrate().await });
+    let soon = timeout(Duration::from_secs(1), migrating.join_next()).await;
+    assert!(soon.is_err(), "{soon:?}");
+    execute(&mut other, "rollback").await;
+    migrating.join_next().await.unwrap().unwrap().unwrap();
     open(&url).check_schema().await.unwrap();
 }
 
