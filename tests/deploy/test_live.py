@@ -48,6 +48,8 @@ class Prometheus:
 
     def get(self, path, **parameters):
         status, body = ask(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
+        if status == 503:
+            raise ConnectionError(body)  # It listens before it has started.
         answer = json.loads(body)
         assert status == 200 and answer["status"] == "success", answer
         return answer["data"]
