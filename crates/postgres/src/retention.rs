@@ -10,6 +10,7 @@ use runloom_core::database::{DatabaseError, Expired, Retention};
 use runloom_core::ids::ThreadId;
 use runloom_core::thread::{Thread, Ttl, TtlStrategy};
 use sqlx::types::{Text, Uuid};
+use tokio::time::Instant;
 
 use crate::Postgres;
 use crate::connections::Change;
@@ -19,6 +20,10 @@ use crate::pruning;
 
 /// When a thread is looked at again that could not be dealt with.
 const LATER: TimeDelta = TimeDelta::hours(1);
+
+/// How long one change deletes histories: whoever comes back to one of its threads waits for it. The rest
+/// is still due then.
+const TRIMMING: Duration = Duration::from_millis(200);
 
 #[async_trait]
 impl Retention for Postgres {
@@ -95,9 +100,15 @@ async fn expire(mut change: Change, due: &HashMap<Uuid, Ttl>) -> Result<Expired>
     }
     look_later(&mut change, &later).await?;
     delete(&mut change, &deleted).await?;
+    let (began, mut done) = (Instant::now(), 0);
     for id in &trimmed {
         expired.checkpoints += pruning::trim(&mut change, ThreadId(*id)).await?;
+        done += 1;
+        if began.elapsed() >= TRIMMING {
+            break;
+        }
     }
+    trimmed.truncate(done);
     note_trimmed(&mut change, &trimmed).await?;
     let count = |ids: &[Uuid]| u32::try_from(ids.len()).unwrap_or(u32::MAX);
     expired.deleted = count(&deleted);

@@ -1,4 +1,4 @@
-//! Threads whose time is up, where one of them cannot be dealt with.
+//! Threads whose time is up, where dealing with them is no matter of a moment.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
@@ -6,20 +6,22 @@ mod common;
 
 use std::time::Duration;
 
+use common::scene::a_checkpoint;
 use common::{Fresh, execute};
-use runloom_core::database::{Retention, Threads};
+use runloom_core::database::{Checkpoints, Guard, Retention, Threads};
 use runloom_core::ids::ThreadId;
-use runloom_core::json::JsonMap;
+use runloom_core::json::{Json, JsonMap};
+use runloom_core::state::Head;
 use runloom_core::thread::{IfExists, NewThread, Ttl, TtlStrategy};
 use runloom_postgres::{Config, Postgres};
 use runloom_testkit::doubles::ManualClock;
 
-async fn made(db: &Postgres, minutes: f64) -> ThreadId {
+async fn made(db: &Postgres, minutes: f64, strategy: TtlStrategy) -> ThreadId {
     let new = NewThread {
         id: ThreadId::new(),
         metadata: JsonMap::new(),
         if_exists: IfExists::Raise,
-        ttl: Ttl::new(minutes, TtlStrategy::Delete),
+        ttl: Ttl::new(minutes, strategy),
     };
     db.create_thread(new).await.unwrap().id
 }
@@ -32,7 +34,10 @@ async fn a_thread_that_cannot_be_deleted_holds_up_no_other() {
         clock: Some(clock.clone()),
         ..Config::default()
     });
-    let (stubborn, other) = (made(&db, 1.0).await, made(&db, 2.0).await);
+    let (stubborn, other) = (
+        made(&db, 1.0, TtlStrategy::Delete).await,
+        made(&db, 2.0, TtlStrategy::Delete).await,
+    );
     let mut connection = fresh.connection().await;
     let refuse = format!(
         "create or replace function refuse() returns trigger language plpgsql as $$
@@ -54,4 +59,40 @@ async fn a_thread_that_cannot_be_deleted_holds_up_no_other() {
     clock.advance(Duration::from_hours(1));
     assert_eq!(db.expire_threads(2).await.unwrap().deleted, 1);
     assert!(db.thread(stubborn).await.unwrap().is_none());
+}
+
+/// Whoever comes back to a thread must not wait for the histories of all others.
+#[tokio::test]
+async fn histories_that_take_long_are_deleted_a_few_at_a_time() {
+    let (fresh, clock) = (Fresh::new().await, ManualClock::new());
+    let db = fresh.open(Config {
+        clock: Some(clock.clone()),
+        ..Config::default()
+    });
+    for _ in 0..2 {
+        let thread = made(&db, 1.0, TtlStrategy::KeepLatest).await;
+        let head = Head {
+            checkpoint_id: None,
+            values: Json::null(),
+            next: Vec::new(),
+            interrupts: JsonMap::new(),
+        };
+        let guard = Guard::Idle { seen: None, head };
+        let history = [1, 2].map(|number| a_checkpoint(thread, number));
+        let put = db.put_checkpoints(thread, guard, history.to_vec(), vec![]);
+        put.await.unwrap();
+    }
+    let mut connection = fresh.connection().await;
+    let slowly = "create or replace function dawdle() returns trigger language plpgsql as $$
+        begin perform pg_sleep(0.3); return old; end $$;
+        create or replace trigger dawdling before delete on checkpoints
+            for each row execute function dawdle();";
+    execute(&mut connection, slowly).await;
+    clock.advance(Duration::from_mins(5));
+    for _ in 0..2 {
+        let expired = db.expire_threads(10).await.unwrap();
+        assert_eq!((expired.trimmed, expired.checkpoints), (1, 1));
+    }
+    assert_eq!(db.expire_threads(10).await.unwrap().seen, 0);
+    execute(&mut connection, "drop function dawdle cascade").await;
 }
