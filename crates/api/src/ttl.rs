@@ -8,7 +8,10 @@ use crate::time::Timestamp;
 
 /// When a thread expires.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "a 'ttl' is a number of minutes, or {\"ttl\": minutes, \"strategy\": \"delete\" or \"keep_latest\"}"
+)]
 pub enum Ttl {
     /// After so many minutes; it is deleted then.
     Minutes(f64),

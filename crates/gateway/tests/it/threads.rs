@@ -78,6 +78,13 @@ async fn what_a_thread_cannot_be_created_with_writes_nothing() {
     }
     let no_id = server.post("/threads", json!({"thread_id": "one"})).await;
     assert_eq!(no_id.refusal(422), "Invalid thread ID: must be a UUID");
+    // What may be said is said.
+    let vague = server.post("/threads", json!({"ttl": "soon"})).await;
+    let said = vague.refusal(422);
+    assert!(
+        said.contains("a number of minutes") && said.contains("keep_latest"),
+        "{said}"
+    );
     assert_eq!(server.post("/threads/count", json!({})).await.json(200), 0);
 }
 
