@@ -38,9 +38,13 @@ pub(crate) fn start(
         clippy::disallowed_methods,
         reason = "the variables are OpenTelemetry's own"
     )]
-    let Some(endpoint) = endpoint(flag, |name| std::env::var(name).ok()) else {
+    let variable = |name: &str| std::env::var(name).ok();
+    let Some(endpoint) = endpoint(flag, variable) else {
         return Ok(None);
     };
+    if let Some(why) = odd_sampler(variable) {
+        tracing::warn!(why, "sampling is not what was meant");
+    }
     let exporter = SpanExporter::builder()
         .with_http()
         .with_protocol(Protocol::HttpBinary)
@@ -81,6 +85,22 @@ fn endpoint(flag: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Op
     let flag = flag.map(str::to_owned).map(of_all);
     flag.or_else(|| set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
         .or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT").map(of_all))
+}
+
+/// Why the library cannot do what the variables say about sampling. It would keep that to itself.
+fn odd_sampler(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let sampler = variable("OTEL_TRACES_SAMPLER").filter(|name| !name.is_empty())?;
+    match sampler.as_str() {
+        "always_on" | "always_off" | "parentbased_always_on" | "parentbased_always_off" => None,
+        "traceidratio" | "parentbased_traceidratio" => {
+            let ratio = variable("OTEL_TRACES_SAMPLER_ARG").unwrap_or_default();
+            let fine = ratio
+                .parse()
+                .is_ok_and(|ratio: f64| (0.0..=1.0).contains(&ratio));
+            (!fine).then(|| format!("OTEL_TRACES_SAMPLER_ARG is no number from 0 to 1: `{ratio}`"))
+        }
+        _ => Some(format!("OTEL_TRACES_SAMPLER is not known: `{sampler}`")),
+    }
 }
 
 /// Who we are: what the variables say, or the role's name.
@@ -219,6 +239,33 @@ mod tests {
             ("OTEL_TRACES_EXPORTER", "none"),
         ] {
             assert_eq!(with(Some("http://flag:4318"), &[off]), None);
+        }
+    }
+
+    #[test]
+    fn a_sampler_that_does_not_do_what_was_meant_is_named() {
+        let said = |sampler: &str, ratio: &str| {
+            odd_sampler(|name| match name {
+                "OTEL_TRACES_SAMPLER" => Some(sampler.to_owned()),
+                "OTEL_TRACES_SAMPLER_ARG" => Some(ratio.to_owned()),
+                _ => None,
+            })
+        };
+        for (sampler, ratio) in [
+            ("", ""),
+            ("always_off", ""),
+            ("parentbased_always_on", "x"),
+            ("traceidratio", "1"),
+            ("parentbased_traceidratio", "0.1"),
+        ] {
+            assert_eq!(said(sampler, ratio), None, "{sampler}");
+        }
+        assert!(said("sometimes", "").unwrap().contains("`sometimes`"));
+        for ratio in ["", "10%", "7", "-0.1", "NaN"] {
+            assert!(
+                said("traceidratio", ratio).unwrap().contains("_ARG"),
+                "{ratio}"
+            );
         }
     }
 
