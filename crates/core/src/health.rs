@@ -80,7 +80,12 @@ impl Health {
     /// The database has not answered, or not in time.
     pub fn database_failed(&self) {
         let mut state = self.state();
-        state.failures = Some(state.failures.unwrap_or_default().saturating_add(1));
+        // Who was never answered cannot say that this is only a moment.
+        state.failures = Some(
+            state
+                .failures
+                .map_or(FAILURES, |count| count.saturating_add(1)),
+        );
     }
 
     /// From now on `tell` is asked how the bus is; it must know that by heart.
@@ -175,6 +180,16 @@ mod tests {
         health.database_answered();
         health.database_failed();
         assert_eq!(health.troubles(), [""; 0], "they are to be in a row");
+    }
+
+    #[test]
+    fn who_was_never_answered_is_not_ready() {
+        let health = Health::default();
+        health.begin();
+        health.database_failed();
+        assert_eq!(health.troubles(), ["the database is out of reach"]);
+        health.database_answered();
+        assert_eq!(health.troubles(), [""; 0]);
     }
 
     #[test]
