@@ -80,14 +80,7 @@ fn storms_break_nothing() {
 #[test]
 #[ignore = "a minute: make chaos"]
 fn a_rolling_restart_loses_nothing_and_repeats_no_step() {
-    let storm = Storm {
-        seed: settings::seed().unwrap_or(1),
-        seconds: 40.0,
-        threads: 130,
-        pause: 2.5,
-        weather: Weather::RollingRestart,
-    };
-    assert!(all(&[storm]), "see above");
+    assert!(all(&[rolling(40.0, Weather::RollingRestart)]), "see above");
 }
 
 #[test]
@@ -98,14 +91,19 @@ fn a_rolling_change_of_version_loses_nothing_and_repeats_no_step() {
         println!("SKIPPED, for there is no RUNLOOM_PREVIOUS_BIN");
         return;
     };
-    let storm = Storm {
+    let storm = rolling(30.0, Weather::RollingChange);
+    assert!(all_from(&previous, &[storm]), "see above");
+}
+
+/// Processes that are replaced one after the other.
+fn rolling(seconds: f64, weather: Weather) -> Storm {
+    Storm {
         seed: settings::seed().unwrap_or(1),
-        seconds: 30.0,
+        seconds,
         threads: 130,
         pause: 2.5,
-        weather: Weather::RollingChange,
-    };
-    assert!(all_from(&previous, &[storm]), "see above");
+        weather,
+    }
 }
 
 #[test]

@@ -6,22 +6,13 @@ from collections.abc import Callable
 
 import httpx
 from langgraph_sdk.client import LangGraphClient
-from langgraph_sdk.errors import NotFoundError
 from support.server import ServerProcess
-from support.talk import contents, human, until
+from support.talk import contents, human, is_gone, until
 
 Launch = Callable[..., ServerProcess]
 # A look every quarter of a second, at threads that are kept for three seconds.
 OFTEN = ("--retention-interval", "0.25")
 THREE_SECONDS = 0.05
-
-
-async def is_gone(client: LangGraphClient, thread: str) -> bool:
-    try:
-        await client.threads.get(thread)
-    except NotFoundError:
-        return True
-    return False
 
 
 async def test_threads_expire_by_the_servers_ttl_or_their_own(launch: Launch) -> None:

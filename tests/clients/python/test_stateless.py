@@ -8,16 +8,7 @@ import uuid
 import httpx
 import pytest
 from langgraph_sdk.client import LangGraphClient
-from langgraph_sdk.errors import NotFoundError
-from support.talk import human, until
-
-
-async def is_gone(client: LangGraphClient, thread: str) -> bool:
-    try:
-        await client.threads.get(thread)
-    except NotFoundError:
-        return True
-    return False
+from support.talk import human, is_gone, until
 
 
 async def test_wait(client: LangGraphClient) -> None:

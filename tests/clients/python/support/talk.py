@@ -30,6 +30,15 @@ def options(**runloom: str) -> dict[str, Any]:
     return {"configurable": {"runloom": runloom}}
 
 
+async def is_gone(client: LangGraphClient, thread: str) -> bool:
+    """Whether there is no such thread."""
+    try:
+        await client.threads.get(thread)
+    except NotFoundError:
+        return True
+    return False
+
+
 async def until(probe: Callable[[], Awaitable[T]], seconds: float = 15) -> T:
     """Polls until the probe gives something true."""
     end = time.monotonic() + seconds
