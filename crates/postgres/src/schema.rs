@@ -37,6 +37,10 @@ impl Postgres {
             .map_err(Error::from)?;
         let applied = applied(&mut session).await?;
         judge(&applied)?;
+        if applied.is_empty() {
+            let made = raw_sql(TABLE).execute(&mut session).await;
+            made.map_err(Error::from)?;
+        }
         for step in MIGRATIONS.iter().skip(applied.len()) {
             apply(&mut session, step).await?;
         }
@@ -96,7 +100,6 @@ fn judge(applied: &[(i64, Vec<u8>)]) -> Result<(), OpenError> {
 }
 
 async fn apply(session: &mut Session, step: &sqlx::migrate::Migration) -> Result<()> {
-    raw_sql(TABLE).execute(&mut *session).await?;
     raw_sql(step.sql.clone()).execute(&mut *session).await?;
     sqlx::query(
         "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
