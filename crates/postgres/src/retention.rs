@@ -32,7 +32,7 @@ impl Retention for Postgres {
         go_by_indexes(&mut change).await?;
         let due = due(&mut change, limit).await?;
         let alone = due.keys().next().copied().filter(|_| due.len() == 1);
-        match expire(change, &due).await {
+        match expire(change, &due, limit).await {
             Ok(expired) => Ok(expired),
             Err(error) => {
                 if let Some(thread) = alone {
@@ -76,7 +76,7 @@ async fn go_by_indexes(change: &mut Change) -> Result<()> {
 }
 
 /// Deals with threads that are due to be looked at.
-async fn expire(mut change: Change, due: &HashMap<Uuid, Ttl>) -> Result<Expired> {
+async fn expire(mut change: Change, due: &HashMap<Uuid, Ttl>, limit: u32) -> Result<Expired> {
     let mut expired = Expired {
         seen: u32::try_from(due.len()).unwrap_or(u32::MAX),
         ..Expired::default()
@@ -108,7 +108,11 @@ async fn expire(mut change: Change, due: &HashMap<Uuid, Ttl>) -> Result<Expired>
             break;
         }
     }
-    trimmed.truncate(done);
+    if done < trimmed.len() {
+        trimmed.truncate(done);
+        // There are more to look at now.
+        expired.seen = limit;
+    }
     note_trimmed(&mut change, &trimmed).await?;
     let count = |ids: &[Uuid]| u32::try_from(ids.len()).unwrap_or(u32::MAX);
     expired.deleted = count(&deleted);
