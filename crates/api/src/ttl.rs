@@ -10,7 +10,8 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(
     untagged,
-    expecting = "a 'ttl' is a number of minutes, or {\"ttl\": minutes, \"strategy\": \"delete\" or \"keep_latest\"}"
+    expecting = "a 'ttl' is a number of minutes, or such a number as `ttl` and a `strategy`: \
+        `delete` or `keep_latest`"
 )]
 pub enum Ttl {
     /// After so many minutes; it is deleted then.
