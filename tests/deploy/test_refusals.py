@@ -149,7 +149,7 @@ WRONG = {
     "worker.slots": 0,
     "worker.keda.trigger": "cpu",
     "log.format": "xml",
-    "openshift": True,
+    "openshift": "yes",
     "migration.mode": "later",
     "leaseSeconds": 0,
     "nats.urls": "nats://nats:4222",

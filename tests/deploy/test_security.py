@@ -72,6 +72,7 @@ def test_users_are_fixed():
 
 @pytest.mark.parametrize("said, there, fixed", [
     ("auto", False, True), ("auto", True, False), ("true", False, False), ("false", True, True),
+    (True, False, False), (False, True, True),
 ])  # fmt: skip
 def test_openshift_chooses_users_itself(said, there, fixed):
     apis = ["security.openshift.io/v1"] if there else []

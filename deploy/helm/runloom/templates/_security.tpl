@@ -2,7 +2,7 @@
 
 {{/* Whether the cluster chooses the ids of users itself, as OpenShift does. */}}
 {{- define "runloom.ownIds" -}}
-{{- $openshift := .Values.openshift -}}
+{{- $openshift := toString .Values.openshift -}}
 {{- if eq $openshift "auto" -}}
 {{- $openshift = .Capabilities.APIVersions.Has "security.openshift.io/v1" | ternary "true" "false" -}}
 {{- end -}}
