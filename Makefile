@@ -1,7 +1,7 @@
 # `make` prints the targets. Everything runs from a fresh checkout with Rust, Python and Node.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build check fmt test test-rust test-clients test-python chart-test python-stops python-matrix \
+.PHONY: help run build check fmt test test-rust test-clients test-python chart-test image-test python-stops python-matrix \
 	python-bench services cluster races protocol chaos rolling-change bench interrupt-bench sql doc clean
 
 help: ## Print this
@@ -37,6 +37,9 @@ test-python: build ## The same clients against graphs in Python, on one machine 
 
 chart-test: build ## The chart, the images and the compose file, without a cluster
 	scripts/chart-test.sh target/release/runloom
+
+image-test: ## Both images, built by Buildah and run as pods are: minutes, as root
+	scripts/image-test.sh
 
 python-stops: build ## Stop Python agents at seeded instants: make python-stops STOPS=1000, or SEED=7
 	RUNLOOM_STOPS=$(or $(STOPS),1000) RUNLOOM_STOP_SEED=$(or $(SEED),1) \

@@ -40,7 +40,3 @@ begin
     return null;
 end
 $$;
-
--- Runs that are over, by when that was. Whoever has very many makes this index beforehand,
--- concurrently, so that nobody waits for it here.
-create index if not exists runs_over on runs (updated_at) where status not in ('pending', 'running');

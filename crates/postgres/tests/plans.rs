@@ -224,10 +224,9 @@ async fn run_often(db: &Postgres) {
     assert_eq!(db.sweep(100).await.unwrap().reaped, 8);
 }
 
-/// Whoever watches asks all the time, so the question must not grow with what is over.
-#[tokio::test]
-async fn counting_the_work_reads_no_run_that_is_over() {
-    let fresh = Fresh::new().await;
+/// A connection of ours, and a database with a single one, whose rows nobody counts meanwhile: that would
+/// have its plans made anew.
+async fn untended(fresh: &Fresh) -> (PgConnection, Postgres) {
     let mut connection = fresh.connection().await;
     for table in GROWING {
         let still = format!("alter table {table} set (autovacuum_enabled = false)");
@@ -237,6 +236,14 @@ async fn counting_the_work_reads_no_run_that_is_over() {
         connections: 1,
         ..Config::default()
     });
+    (connection, db)
+}
+
+/// Whoever watches asks all the time, so the question must not grow with what is over.
+#[tokio::test]
+async fn counting_the_work_reads_no_run_that_is_over() {
+    let fresh = Fresh::new().await;
+    let (mut connection, db) = untended(&fresh).await;
     // A connection keeps to the plan that it made when there was nothing.
     for _ in 0..10 {
         db.tally().await.unwrap();
@@ -325,16 +332,7 @@ async fn no_operation_of_the_queue_reads_a_table_from_end_to_end() {
 #[tokio::test]
 async fn what_begins_on_empty_tables_reads_no_more_when_they_are_full() {
     let fresh = Fresh::new().await;
-    let mut connection = fresh.connection().await;
-    for table in GROWING {
-        // Whoever counts the rows meanwhile has the plans made anew.
-        let still = format!("alter table {table} set (autovacuum_enabled = false)");
-        execute(&mut connection, &still).await;
-    }
-    let db = fresh.open(Config {
-        connections: 1,
-        ..Config::default()
-    });
+    let (mut connection, db) = untended(&fresh).await;
     run_often(&db).await;
     execute(&mut connection, CONTENT).await;
     let before = reads(&mut connection).await;

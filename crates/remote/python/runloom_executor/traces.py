@@ -32,7 +32,7 @@ def _look() -> None:
     try:
         from opentelemetry.context import attach as attach_context
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-    except ImportError:
+    except Exception:  # It is not there, or it is broken, which is no run's business.
         return
     _extract, _attach = TraceContextTextMapPropagator().extract, attach_context
 

@@ -1,6 +1,6 @@
 //! How the server listens and answers, and what it keeps of stopped runs.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::num::NonZeroUsize;
 
 use clap::Args;
@@ -25,10 +25,18 @@ pub(crate) struct ListenArgs {
 /// Where a process can be looked at, apart from its clients.
 #[derive(Debug, Args)]
 pub(crate) struct MonitorArgs {
-    /// Address on which to answer `GET /ok`, `GET /ready` and `GET /metrics`; port 0 picks a free one.
+    /// Address or name on which to answer `GET /ok`, `GET /ready` and `GET /metrics`; port 0 picks a free one.
     /// With it `/metrics` is nowhere else.
-    #[arg(long, env = "RUNLOOM_MONITOR", value_name = "HOST:PORT")]
+    #[arg(long, env = "RUNLOOM_MONITOR", value_name = "HOST:PORT", value_parser = place)]
     pub(crate) monitor: Option<SocketAddr>,
+}
+
+/// An address and a port, or the first address of a name.
+fn place(text: &str) -> Result<SocketAddr, String> {
+    let mut found = text.to_socket_addrs().map_err(|error| error.to_string())?;
+    found
+        .next()
+        .ok_or_else(|| "this name has no address".to_owned())
 }
 
 /// How the server answers.

@@ -121,10 +121,16 @@ fn every_role_that_serves_can_be_looked_at_apart_from_its_clients() {
     };
     for role in ["dev", "gateway", "worker", "all"] {
         let servers = SERVERS.into_iter().filter(|_| role != "dev");
-        let args = [role].into_iter().chain(servers);
-        let args = args.chain(["--monitor", "127.0.0.1:9100"]);
-        let address = monitor(parse(args).expect(role)).monitor;
-        assert_eq!(address, Some(([127, 0, 0, 1], 9100).into()));
+        let args: Vec<_> = [role].into_iter().chain(servers).collect();
+        let at = |place| args.iter().copied().chain(["--monitor", place]);
+        let address = |place| monitor(parse(at(place)).expect(role)).monitor;
+        assert_eq!(
+            address("127.0.0.1:9100"),
+            Some(([127, 0, 0, 1], 9100).into())
+        );
+        let named = address("localhost:9100").expect("an address");
+        assert!(named.ip().is_loopback() && named.port() == 9100);
+        assert!(parse(at("127.0.0.1")).is_err());
     }
 }
 
