@@ -25,8 +25,8 @@ pub(crate) struct ListenArgs {
 /// Where a process can be looked at, apart from its clients.
 #[derive(Debug, Args)]
 pub(crate) struct MonitorArgs {
-    /// Address or name on which to answer `GET /ok`, `GET /ready` and `GET /metrics`; port 0 picks a free one.
-    /// With it `/metrics` is nowhere else.
+    /// Address or name on which to answer `GET /ok`, `GET /ready` and `GET /metrics`; port 0 picks a
+    /// free one. With it `/metrics` is nowhere else.
     #[arg(long, env = "RUNLOOM_MONITOR", value_name = "HOST:PORT", value_parser = place)]
     pub(crate) monitor: Option<SocketAddr>,
 }
