@@ -64,13 +64,11 @@ pub enum Stop {
 /// Whether a new run with `strategy` is accepted beside the runs `in_flight`, and what becomes of
 /// those.
 pub fn admit(strategy: MultitaskStrategy, in_flight: &[InFlight]) -> Admission {
-    let action = match strategy {
-        MultitaskStrategy::Reject if !in_flight.is_empty() => return Admission::Rejected,
-        MultitaskStrategy::Reject | MultitaskStrategy::Enqueue => {
-            return Admission::Accepted(Vec::new());
-        }
-        MultitaskStrategy::Interrupt => CancelAction::Interrupt,
-        MultitaskStrategy::Rollback => CancelAction::Rollback,
+    if strategy == MultitaskStrategy::Reject && !in_flight.is_empty() {
+        return Admission::Rejected;
+    }
+    let Some(action) = action(strategy) else {
+        return Admission::Accepted(Vec::new());
     };
     Admission::Accepted(
         in_flight
@@ -78,6 +76,15 @@ pub fn admit(strategy: MultitaskStrategy, in_flight: &[InFlight]) -> Admission {
             .filter_map(|run| stop(*run, action, Origin::Superseded).map(|stop| (run.id, stop)))
             .collect(),
     )
+}
+
+/// How a new run with `strategy` asks those before it to stop; `None` if it lets them be.
+pub fn action(strategy: MultitaskStrategy) -> Option<CancelAction> {
+    match strategy {
+        MultitaskStrategy::Reject | MultitaskStrategy::Enqueue => None,
+        MultitaskStrategy::Interrupt => Some(CancelAction::Interrupt),
+        MultitaskStrategy::Rollback => Some(CancelAction::Rollback),
+    }
 }
 
 /// Who wants a run stopped.

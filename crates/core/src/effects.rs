@@ -7,7 +7,7 @@ use futures::future::{join_all, join4};
 
 use crate::bus::{EventLog, Notifier, RunChange, Signal, SignalReply};
 use crate::ids::{ThreadId, WorkerId};
-use crate::trace::{self, Kind, Span, Start, TraceContext};
+use crate::trace::{self, Kind, Span, Start, TraceContext, TraceParent};
 
 /// What must follow a committed change. All of it is hints: losing any costs time, never a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,13 @@ impl Effects {
         self.changes.extend(other.changes);
         self.signals.extend(other.signals);
         self.wakes.extend(other.wakes);
+    }
+
+    /// Says what asks for its signals, in a trace.
+    pub fn asked_in(&mut self, trace: Option<TraceParent>) {
+        for (_, signal) in &mut self.signals {
+            signal.trace = trace;
+        }
     }
 
     /// Carries everything out, all at once: somebody waits for each. The changes are told in order.

@@ -101,11 +101,8 @@ impl Health {
 
     /// The services that it stands on, and how each is.
     pub fn services(&self) -> JsonMap {
-        let database = match self.state().failures {
-            None => None,
-            Some(failures) if failures >= FAILURES => Some("unreachable"),
-            Some(_) => Some("ok"),
-        };
+        let answers = self.state().database_answers();
+        let database = answers.map(|answers| if answers { "ok" } else { "unreachable" });
         let bus = self.0.bus.get().map(|tell| <&str>::from(tell()));
         let all = [("database", database), ("nats", bus)].into_iter();
         all.filter_map(|(name, how)| Some((name.to_owned(), Value::from(how?))))
@@ -120,10 +117,10 @@ impl Health {
             Phase::Serving => None,
             Phase::Draining => Some("draining"),
         };
-        let database = match state.failures {
+        let database = match state.database_answers() {
             None => Some("the database was not asked yet"),
-            Some(failures) if failures >= FAILURES => Some("the database is out of reach"),
-            Some(_) => None,
+            Some(false) => Some("the database is out of reach"),
+            Some(true) => None,
         };
         let lease = (state.lease == Some(false)).then_some("no lease");
         [phase, database, lease].into_iter().flatten().collect()
@@ -133,6 +130,13 @@ impl Health {
     fn state(&self) -> MutexGuard<'_, State> {
         let state = self.0.state.lock();
         state.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether the database is there, if it was ever asked.
+    fn database_answers(&self) -> Option<bool> {
+        self.failures.map(|failures| failures < FAILURES)
     }
 }
 

@@ -76,6 +76,7 @@ impl ThreadFacts {
     Deserialize,
     strum::Display,
     strum::EnumString,
+    strum::EnumIter,
     strum::IntoStaticStr,
 )]
 #[serde(rename_all = "snake_case")]

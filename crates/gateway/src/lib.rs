@@ -51,6 +51,7 @@ pub use measures::describe_metrics;
 pub use openapi::document;
 pub use router::router;
 pub use service::ApiService;
+pub use system::readiness;
 
 /// What the operator decides.
 #[derive(Clone, Debug)]

@@ -10,6 +10,7 @@ use metrics::{
 use runloom_core::bus::SignalReply;
 use runloom_core::database::{DatabaseError, Submission};
 use runloom_core::run::MultitaskStrategy;
+use strum::IntoEnumIterator as _;
 
 const SIGNALS_SENT: &str = "runloom_signals_sent_total";
 const REFUSED: &str = "runloom_unavailable_total";
@@ -22,13 +23,6 @@ const SUBMISSIONS: &str = "runloom_submissions_total";
 const ACCEPTED: &str = "accepted";
 const REJECTED: &str = "rejected";
 const FAILED: &str = "failed";
-
-const STRATEGIES: [MultitaskStrategy; 4] = [
-    MultitaskStrategy::Enqueue,
-    MultitaskStrategy::Interrupt,
-    MultitaskStrategy::Rollback,
-    MultitaskStrategy::Reject,
-];
 
 /// Says what the numbers of gateways mean to whoever collects them.
 pub fn describe_metrics() {
@@ -52,16 +46,11 @@ pub fn describe_metrics() {
 /// Shows all counters from the start, so that the first increase is seen as one.
 fn begin_at_zero() {
     counter!(REFUSED).absolute(0);
-    for reply in [
-        SignalReply::Stopping,
-        SignalReply::Unknown,
-        SignalReply::NoReceiver,
-        SignalReply::NoAnswer,
-    ] {
+    for reply in SignalReply::iter() {
         let reply: &'static str = reply.into();
         counter!(SIGNALS_SENT, "reply" => reply).absolute(0);
     }
-    for strategy in STRATEGIES {
+    for strategy in MultitaskStrategy::iter() {
         let strategy: &'static str = strategy.into();
         for verdict in [ACCEPTED, REJECTED, FAILED] {
             counter!(SUBMISSIONS, "strategy" => strategy, "verdict" => verdict).absolute(0);

@@ -6,10 +6,10 @@ use axum::http::StatusCode;
 use runloom_api::error::ErrorBody;
 use runloom_api::paths;
 use runloom_api::system::{Flags, Health, Host, Info, Readiness};
-use runloom_core::ids::ThreadId;
+use runloom_core::database::ping;
+use runloom_core::health;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use uuid::Uuid;
 
 use crate::Gateway;
 use crate::error::Refusal;
@@ -49,8 +49,7 @@ async fn get_root(
 
 async fn health(gateway: &Gateway, query: &QueryParams) -> Result<Health, Refusal> {
     if query.flag("check_db") {
-        // Any question that the database answers from an index will do.
-        gateway.database().thread(ThreadId(Uuid::nil())).await?;
+        ping(gateway.database()).await?;
     }
     Ok(Health {
         ok: true,
@@ -62,7 +61,12 @@ async fn health(gateway: &Gateway, query: &QueryParams) -> Result<Health, Refusa
 #[utoipa::path(get, path = paths::READY, tag = TAG,
     responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
 async fn get_ready(State(gateway): State<Gateway>) -> (StatusCode, Json<Readiness>) {
-    let readiness = Readiness::of(&gateway.health);
+    readiness(&gateway.health)
+}
+
+/// The answer to whether a process that is like this should get work now.
+pub fn readiness(health: &health::Health) -> (StatusCode, Json<Readiness>) {
+    let readiness = Readiness::of(health);
     let status = if readiness.ready {
         StatusCode::OK
     } else {

@@ -9,14 +9,14 @@ use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use runloom_core::admission::{Admission, InFlight, Stop, admit, superseded_reason};
+use runloom_core::admission::{Admission, InFlight, action, admit, superseded_reason};
 use runloom_core::bus::{RunChange, Signal};
 use runloom_core::compose::{Composed, IfThreadMissing, NewRun, Place};
 use runloom_core::database::Submission;
 use runloom_core::effects::Effects;
 use runloom_core::ids::{RunId, ThreadId, WorkerId};
 use runloom_core::json::JsonMap;
-use runloom_core::run::{CancelAction, MultitaskStrategy, RunStatus};
+use runloom_core::run::{MultitaskStrategy, RunStatus};
 use runloom_core::thread::{Thread, ThreadFacts, Ttl};
 use sqlx::types::{Json, Text, Uuid};
 
@@ -106,7 +106,7 @@ impl Answer {
         let signal = Signal {
             run_id: self.stopped?.into(),
             claim: self.stopped_claim?.into(),
-            action: stop_of(strategy)?,
+            action: action(strategy)?,
             trace: None,
         };
         Some((self.stopped_worker?.into(), signal))
@@ -228,7 +228,7 @@ async fn submit(server: &Server, requests: &[Arc<Submit>], patient: bool) -> Res
     let assumed_metadata = texts(grounds().map(|ground| ground.map(|ground| &ground.metadata)))?;
     let assumed_configs = texts(grounds().map(|ground| ground.map(|ground| &ground.config)))?;
     let alone = each().map(|new| minds_others(new.multitask_strategy));
-    let stops = each().map(|new| stop_of(new.multitask_strategy).map(|stop| stop.to_string()));
+    let stops = each().map(|new| action(new.multitask_strategy).map(|action| action.to_string()));
     let strategies = each().map(|new| new.multitask_strategy.to_string());
     // What gives new threads their time goes with it, so it is a transaction then.
     let lasting = requests.iter().any(|request| request.ttl().is_some());
@@ -326,17 +326,6 @@ fn compose(new: &NewRun, ground: Option<&Ground>) -> Composed {
 /// Whether a new run with this strategy is refused, or changes others, beside any that are in flight.
 fn minds_others(strategy: MultitaskStrategy) -> bool {
     admit(strategy, &[in_flight(true), in_flight(false)]) != Admission::Accepted(Vec::new())
-}
-
-/// How a new run with this strategy asks a run to stop that is running alone.
-fn stop_of(strategy: MultitaskStrategy) -> Option<CancelAction> {
-    match admit(strategy, &[in_flight(true)]) {
-        Admission::Accepted(stops) => match stops.as_slice() {
-            [(_, Stop::Signal(action))] => Some(*action),
-            _ => None,
-        },
-        Admission::Rejected => None,
-    }
 }
 
 /// A run that nobody has asked to stop.

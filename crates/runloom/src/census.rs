@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use metrics::{Unit, describe_gauge, gauge};
 use runloom_core::clock::Clock;
-use runloom_core::database::{Database, DatabaseError, TableSize, Tally};
+use runloom_core::database::{Database, DatabaseError, TableSize, Tally, ping};
 use runloom_core::health::Health;
-use runloom_core::ids::ThreadId;
 use runloom_gateway::Gateway;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -71,9 +70,7 @@ pub(crate) fn describe_metrics() {
 /// Asks whether the database is there, and tells `health`. Never ends.
 pub(crate) async fn watch(database: Arc<dyn Database>, health: Health) {
     loop {
-        // Any question that it answers from an index will do.
-        let asking = database.thread(ThreadId(uuid::Uuid::nil()));
-        let answered = matches!(timeout(PATIENCE, asking).await, Ok(Ok(_)));
+        let answered = matches!(timeout(PATIENCE, ping(&*database)).await, Ok(Ok(())));
         if answered {
             health.database_answered();
             sleep(EVERY).await;

@@ -15,10 +15,8 @@ use axum::{Json, Router};
 use metrics::{Unit, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusHandle;
 use runloom_api::paths;
-use runloom_api::system::Readiness;
-use runloom_core::database::Database;
+use runloom_core::database::{Database, ping};
 use runloom_core::health::Health;
-use runloom_core::ids::ThreadId;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -216,11 +214,7 @@ async fn health(State(monitor): State<Monitor>, Query(probe): Query<Probe>) -> R
     let wanted = probe.check_db.as_deref();
     if wanted.is_some_and(|wanted| matches!(wanted, "1" | "true")) {
         let trouble = match monitor.database.get() {
-            // Any question that the database answers from an index will do.
-            Some(database) => {
-                let asked = database.thread(ThreadId(uuid::Uuid::nil())).await;
-                asked.err().map(|error| error.to_string())
-            }
+            Some(database) => ping(&**database).await.err().map(|error| error.to_string()),
             None => Some("the database is waited for".to_owned()),
         };
         if let Some(trouble) = trouble {
@@ -233,14 +227,8 @@ async fn health(State(monitor): State<Monitor>, Query(probe): Query<Probe>) -> R
 }
 
 /// As the gateway's `/ready`.
-async fn ready(State(monitor): State<Monitor>) -> Response {
-    let readiness = Readiness::of(&monitor.health);
-    let status = if readiness.ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    (status, Json(readiness)).into_response()
+async fn ready(State(monitor): State<Monitor>) -> impl IntoResponse {
+    runloom_gateway::readiness(&monitor.health)
 }
 
 #[cfg(test)]

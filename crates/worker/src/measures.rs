@@ -6,11 +6,13 @@ use chrono::{DateTime, Utc};
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
+use runloom_core::admission;
 use runloom_core::bus::SignalReply;
 use runloom_core::database::{Settled, Transit};
 use runloom_core::ids::RunId;
 use runloom_core::lease::Claimed;
 use runloom_core::run::{CancelAction, MultitaskStrategy};
+use strum::IntoEnumIterator as _;
 use tokio::time::Instant;
 
 use crate::housekeeping;
@@ -29,14 +31,6 @@ const SLOTS_BUSY: &str = "runloom_slots_busy";
 const CLAIM: &str = "runloom_claim_seconds";
 const SETTLE: &str = "runloom_settle_seconds";
 const ATTEMPT: &str = "runloom_attempt_seconds";
-
-/// What runs may ask for.
-const STRATEGIES: [MultitaskStrategy; 4] = [
-    MultitaskStrategy::Reject,
-    MultitaskStrategy::Enqueue,
-    MultitaskStrategy::Interrupt,
-    MultitaskStrategy::Rollback,
-];
 
 /// What becomes of attempts.
 const OUTCOMES: [&str; 8] = [
@@ -94,7 +88,7 @@ fn begin_at_zero() {
     for outcome in OUTCOMES {
         counter!(SETTLEMENTS, "outcome" => outcome).absolute(0);
     }
-    for what in [Refused::Write, Refused::Settlement, Refused::Renewal] {
+    for what in Refused::iter() {
         let what: &'static str = what.into();
         counter!(FENCED, "what" => what).absolute(0);
     }
@@ -107,15 +101,15 @@ fn begin_at_zero() {
     }
     gauge!(SLOTS_BUSY).set(0.0);
     // A histogram is there once it has been asked for.
-    for strategy in STRATEGIES {
+    for strategy in MultitaskStrategy::iter() {
         let name: &'static str = strategy.into();
         let _ = histogram!(QUEUE_WAIT, "strategy" => name);
-        if stops_others(strategy) {
+        if admission::action(strategy).is_some() {
             let _ = histogram!(INTERRUPT_TO_START, "strategy" => name);
         }
     }
-    for action in [CancelAction::Interrupt, CancelAction::Rollback] {
-        for heard in [Heard::Signal, Heard::Renewal, Heard::Claim] {
+    for action in CancelAction::iter() {
+        for heard in Heard::iter() {
             let (action, heard): (&'static str, &'static str) = (action.into(), heard.into());
             let _ = histogram!(CANCEL_TO_STOP, "action" => action, "heard" => heard);
         }
@@ -126,14 +120,6 @@ fn begin_at_zero() {
     let _ = histogram!(LEASE_MARGIN);
     let _ = histogram!(CLAIM);
     let _ = histogram!(SETTLE);
-}
-
-/// Whether a run with this strategy stops those before it.
-fn stops_others(strategy: MultitaskStrategy) -> bool {
-    matches!(
-        strategy,
-        MultitaskStrategy::Interrupt | MultitaskStrategy::Rollback
-    )
 }
 
 /// So many runs may be executed at the same time.
@@ -163,7 +149,7 @@ pub(crate) fn settle_answered(asked: Instant) {
 }
 
 /// How a worker learnt that an attempt is to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum Heard {
     /// By a signal.
@@ -175,7 +161,7 @@ pub(crate) enum Heard {
 }
 
 /// What was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum Refused {
     /// A write of an attempt under way.
@@ -197,7 +183,7 @@ pub(crate) fn claimed(claimed: &Claimed) {
 /// A run was claimed by the settlement of the one that it stopped.
 pub(crate) fn took_over(next: &Claimed) {
     let strategy = next.run.multitask_strategy;
-    if stops_others(strategy) && next.run.attempt == 1 && next.run.cancel.is_none() {
+    if admission::action(strategy).is_some() && next.run.attempt == 1 && next.run.cancel.is_none() {
         let strategy: &'static str = strategy.into();
         histogram!(INTERRUPT_TO_START, "strategy" => strategy).record(waited(next));
     }

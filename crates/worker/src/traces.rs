@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use runloom_core::admission;
 use runloom_core::ids::{RunId, ThreadId, WorkerId};
 use runloom_core::lease::Claimed;
-use runloom_core::run::{CancelAction, MultitaskStrategy, Run};
+use runloom_core::run::{CancelAction, Run};
 use runloom_core::trace::{self, Kind, Span, Start, TraceContext, TraceParent};
 use tokio::time::Instant;
 
@@ -32,11 +33,8 @@ impl Successor {
     /// Where it belongs, if it is there because it stopped the run before it.
     fn asker(&self) -> Option<TraceParent> {
         let run = &self.claimed.run;
-        let stops = matches!(
-            run.multitask_strategy,
-            MultitaskStrategy::Interrupt | MultitaskStrategy::Rollback
-        );
-        let trace = run.kwargs.trace.as_ref().filter(|_| stops);
+        admission::action(run.multitask_strategy)?;
+        let trace = run.kwargs.trace.as_ref();
         trace.map(|trace| trace.parent)
     }
 }

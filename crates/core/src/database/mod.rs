@@ -21,6 +21,10 @@ pub mod rows;
 mod runs;
 mod threads;
 
+use uuid::Uuid;
+
+use crate::ids::ThreadId;
+
 pub use assistants::Assistants;
 pub use census::{Census, ConnectionUse, TableSize, Tally, Untold};
 pub use checkpoints::{Checkpoints, Guard};
@@ -40,6 +44,11 @@ pub trait Database:
 impl<T> Database for T where
     T: Threads + Runs + Queue + Retention + Checkpoints + Assistants + Items + Census
 {
+}
+
+/// Whether the database answers: asks something that it finds by an index.
+pub async fn ping(database: &dyn Database) -> Result<(), DatabaseError> {
+    database.thread(ThreadId(Uuid::nil())).await.map(drop)
 }
 
 /// Why a database refused, by what the caller can do about it.

@@ -45,9 +45,7 @@ impl Admission {
                 if is_accepted { "accepted" } else { "refused" }
             },
         );
-        for (_, signal) in &mut effects.signals {
-            signal.trace = self.parent;
-        }
+        effects.asked_in(self.parent);
         let is_recorded = trace::is_on() && self.parent.is_some_and(TraceParent::is_sampled);
         let stops = effects.signals.iter().filter(|_| is_recorded);
         Answered {

@@ -126,9 +126,7 @@ impl Gateway {
             let cancelled = gateway.database().cancel_runs(request).await?;
             let follower = gateway.clone();
             let mut effects = cancelled.effects;
-            for (_, signal) in &mut effects.signals {
-                signal.trace = trace;
-            }
+            effects.asked_in(trace);
             gateway
                 .tasks
                 .spawn(async move { follower.follow_up(effects).await });

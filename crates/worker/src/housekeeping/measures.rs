@@ -3,12 +3,13 @@
 use metrics::{counter, describe_counter};
 use runloom_core::database::Expired;
 use runloom_core::thread::TtlStrategy;
+use strum::IntoEnumIterator as _;
 
 const EXPIRED: &str = "runloom_expired_threads_total";
 const PRUNED: &str = "runloom_pruned_total";
 
 /// What is kept, until it is deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum Kept {
     /// Threads, made for one run or because their time was up.
@@ -25,10 +26,10 @@ pub(crate) enum Kept {
 pub(crate) fn describe_metrics() {
     describe_counter!(EXPIRED, "threads whose time was up, by what became of them");
     describe_counter!(PRUNED, "what was deleted because it was old enough");
-    for strategy in [TtlStrategy::Delete, TtlStrategy::KeepLatest] {
+    for strategy in TtlStrategy::iter() {
         dealt_with(strategy, 0);
     }
-    for kept in [Kept::Threads, Kept::Checkpoints, Kept::Runs, Kept::Outbox] {
+    for kept in Kept::iter() {
         pruned(kept, 0);
     }
 }
