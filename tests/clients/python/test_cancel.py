@@ -47,7 +47,7 @@ async def test_interrupt_keeps_the_run_and_its_state(
 async def test_a_cancelled_thread_continues_with_null_input(
     client: LangGraphClient, thread: str
 ) -> None:
-    run = await client.runs.create(thread, "slow", input=human("a", delay=0.3))
+    run = await client.runs.create(thread, "slow", input=human("a", delay=2))
     await said(client, thread, "one")
     await client.runs.cancel(thread, run["run_id"], wait=True)
     assert (await client.threads.get_state(thread))["next"] == ["two"]
@@ -122,7 +122,7 @@ async def test_rollback_without_waiting(client: LangGraphClient, thread: str) ->
 
 
 async def test_cancel_of_a_pending_run(client: LangGraphClient, thread: str) -> None:
-    running = await slow_run(client, thread, delay=0.3)
+    running = await slow_run(client, thread, delay=0.6)
     waiting = await client.runs.create(thread, "echo", input=human("never"))
     last = await client.runs.create(thread, "echo", input=human("b"))
     await client.runs.cancel(thread, waiting["run_id"], wait=True)
@@ -199,7 +199,7 @@ async def test_clients_of_a_cancelled_run(
 
     async def stream() -> tuple[list[Any], str]:
         parts = [
-            part async for part in client.runs.stream(thread, "slow", input=human("a", delay=0.4))
+            part async for part in client.runs.stream(thread, "slow", input=human("a", delay=3))
         ]
         [run] = await listed(client, thread)
         return parts, await run_status(client, thread, run)

@@ -50,7 +50,7 @@ async def test_the_state_object(client: LangGraphClient, thread: str) -> None:
 
 
 async def test_the_state_is_live(client: LangGraphClient, thread: str) -> None:
-    run = await client.runs.create(thread, "slow", input=human("a", delay=0.4))
+    run = await client.runs.create(thread, "slow", input=human("a", delay=1))
     await said(client, thread, "one")
     state = await client.threads.get_state(thread)
     assert state["next"] == ["two"]
@@ -285,7 +285,7 @@ async def test_durability(client: LangGraphClient, thread: str, durability: Any,
 
 async def test_subgraph_state(client: LangGraphClient, thread: str) -> None:
     """A subgraph that was stopped in its middle can be looked into, and goes on from there."""
-    run = await client.runs.create(thread, "nested", input=human("a", delay=0.4))
+    run = await client.runs.create(thread, "nested", input=human("a", delay=2))
 
     async def inner_one_is_done() -> Any:
         state = await client.threads.get_state(thread, subgraphs=True)

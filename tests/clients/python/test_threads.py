@@ -107,7 +107,7 @@ async def test_patch_merges_metadata(client: LangGraphClient, http: httpx.AsyncC
 
 
 async def test_patch_while_busy(client: LangGraphClient, thread: str) -> None:
-    run = await client.runs.create(thread, "slow", input=human("a", delay=0.2))
+    run = await client.runs.create(thread, "slow", input=human("a", delay=0.6))
     await said(client, thread, "a")
     changed = await client.threads.update(thread, metadata={"note": "now"})
     assert changed["status"] == "busy" and changed["metadata"]["note"] == "now"

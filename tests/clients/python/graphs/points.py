@@ -86,7 +86,7 @@ POINTS = [
     Point(
         name="half a tool call",
         graph="assistant",
-        question="a [call=search tokens=3 rate=12]",
+        question="a [call=search tokens=3 rate=4]",
         reached=heard_half_a_call,
         left=("human",),
         left_strictly=("human",),
@@ -96,7 +96,7 @@ POINTS = [
     Point(
         name="half a tool call after some words",
         graph="assistant",
-        question="a [call=search preface=3 tokens=3 rate=12]",
+        question="a [call=search preface=3 tokens=3 rate=4]",
         reached=heard_half_a_call,
         left=("human", "ai"),
         left_strictly=("human",),
@@ -166,7 +166,7 @@ POINTS = [
         left_strictly=("human", "ai", "ai"),
         following=("three",),
         whole=("human", "ai", "ai", "ai"),
-        state=(("delay", 0.7),),
+        state=(("delay", 1.5),),
         for_a_provider=False,
     ),
 ]
