@@ -43,12 +43,14 @@ pub(crate) struct Lender {
     permits: Arc<Semaphore>,
     patience: Duration,
     at_hand: Arc<AtHand>,
+}
+
+#[derive(Debug)]
+struct AtHand {
+    state: Mutex<State>,
     /// How long the server may take to say that a connection is good.
     answer: Duration,
 }
-
-#[derive(Debug, Default)]
-struct AtHand(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -63,14 +65,10 @@ struct Kept {
     left: Instant,
 }
 
-impl Drop for State {
-    /// Only on a runtime can they go to the pool. Without one they end at once.
+impl Drop for AtHand {
     fn drop(&mut self) {
-        if Handle::try_current().is_err() {
-            for kept in self.idle.drain(..) {
-                drop(kept.connection.leak());
-            }
-        }
+        let idle = std::mem::take(&mut self.lock().idle);
+        self.go_to_pool(idle);
     }
 }
 
@@ -86,8 +84,10 @@ impl Lender {
                 usize::try_from(connections).unwrap_or(Semaphore::MAX_PERMITS),
             )),
             patience,
-            at_hand: Arc::default(),
-            answer,
+            at_hand: Arc::new(AtHand {
+                state: Mutex::default(),
+                answer,
+            }),
         }
     }
 
@@ -110,7 +110,6 @@ impl Lender {
             kept: Some(kept),
             fate: Fate::Questionable,
             at_hand: self.at_hand.clone(),
-            answer: self.answer,
             _permit: permit,
         })
     }
@@ -139,7 +138,7 @@ impl Lender {
             state.is_closed = true;
             std::mem::take(&mut state.idle)
         };
-        drop(idle);
+        self.at_hand.go_to_pool(idle);
         self.pool.close().await;
     }
 }
@@ -147,20 +146,34 @@ impl Lender {
 impl AtHand {
     /// The state stays whole even if a holder panicked: each change to it is a single call.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps the connection for the next who asks. Answers with those that go to the pool instead.
-    fn keep(&self, kept: Kept) -> [Option<Kept>; 2] {
+    /// Keeps the connection for the next who asks. Answers with the one that goes to the pool instead.
+    fn keep(&self, kept: Kept) -> Option<Kept> {
         let is_old = |kept: &Kept| kept.left.elapsed() >= AWAY;
         let mut state = self.lock();
         if state.is_closed || is_old(&kept) {
-            return [Some(kept), None];
+            return Some(kept);
         }
         state.idle.push_back(kept);
         // Nobody has asked for the one that waits longest.
-        let longest = state.idle.pop_front_if(|first| is_old(first));
-        [None, longest]
+        state.idle.pop_front_if(|first| is_old(first))
+    }
+
+    /// Gives connections to the pool, which asks the server whether they are good. The pool itself would wait
+    /// for ever: where somebody in between has fallen silent, no connection would be left for anybody.
+    /// Without a runtime nothing can be asked, and they end at once.
+    fn go_to_pool(&self, connections: impl IntoIterator<Item = Kept>) {
+        let runtime = Handle::try_current();
+        for mut kept in connections {
+            match &runtime {
+                Ok(runtime) => {
+                    runtime.spawn(timeout(self.answer, kept.connection.return_to_pool()));
+                }
+                Err(_) => drop(kept.connection.leak()),
+            }
+        }
     }
 }
 
@@ -171,7 +184,6 @@ pub(crate) struct Lent {
     kept: Option<Kept>,
     fate: Fate,
     at_hand: Arc<AtHand>,
-    answer: Duration,
     /// Given back last, when the connection is where the next one looks.
     _permit: OwnedSemaphorePermit,
 }
@@ -185,17 +197,6 @@ enum Fate {
     Questionable,
     /// It ends.
     Spoiled,
-}
-
-impl Kept {
-    /// Gives it to the pool, which asks the server whether it is good. The pool itself would wait for ever:
-    /// where somebody in between has fallen silent, no connection would be left for anybody.
-    fn go_to_pool(mut self, answer: Duration) {
-        if let Ok(runtime) = Handle::try_current() {
-            let returning = self.connection.return_to_pool();
-            runtime.spawn(timeout(answer, returning));
-        }
-    }
 }
 
 impl Lent {
@@ -220,12 +221,8 @@ impl Drop for Lent {
             return;
         };
         match self.fate {
-            Fate::Kept => {
-                for old in self.at_hand.keep(kept).into_iter().flatten() {
-                    old.go_to_pool(self.answer);
-                }
-            }
-            Fate::Questionable => kept.go_to_pool(self.answer),
+            Fate::Kept => self.at_hand.go_to_pool(self.at_hand.keep(kept)),
+            Fate::Questionable => self.at_hand.go_to_pool([kept]),
             Fate::Spoiled => drop(kept),
         }
     }
