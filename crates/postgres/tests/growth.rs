@@ -59,11 +59,7 @@ async fn hear(database: &Postgres) {
 #[tokio::test]
 async fn what_is_stored_stays_as_much_as_it_is() {
     let (fresh, clock) = (Fresh::new().await, ManualClock::new());
-    let config = Config {
-        clock: Some(clock.clone()),
-        ..Config::default()
-    };
-    let database = Arc::new(fresh.open(config));
+    let database = Arc::new(fresh.open_by(&clock, Config::default()));
     let mut connection = fresh.connection().await;
     let mut growth = Growth::new(database.clone(), clock).await;
     for tenth in 1..=10 {

@@ -7,12 +7,11 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::proxy::Proxy;
 use common::{Fresh, until_alone};
 use runloom_core::database::{Items, Threads};
 use runloom_core::ids::ThreadId;
 use runloom_core::json::Json;
-use runloom_postgres::{Config, Postgres};
+use runloom_postgres::Config;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -20,8 +19,7 @@ use tokio::time::timeout;
 #[tokio::test]
 async fn a_statement_is_one_message_to_the_server() {
     let fresh = Fresh::new().await;
-    let proxy = Proxy::start(&fresh.url).await;
-    let db = Postgres::connect(&proxy.url(&fresh.url), Config::default()).unwrap();
+    let (proxy, db) = fresh.open_behind_proxy(Config::default()).await;
     // It is prepared once, on the one connection that is at hand.
     db.thread(ThreadId::new()).await.unwrap();
     proxy.synced();
@@ -61,13 +59,12 @@ async fn who_asks_while_all_are_in_use_gets_the_next_that_is_free() {
 #[tokio::test]
 async fn a_call_that_is_given_up_in_silence_does_not_take_its_connection_along() {
     let fresh = Fresh::new().await;
-    let proxy = Proxy::start(&fresh.url).await;
     let config = Config {
         connections: 1,
         patience: Duration::from_secs(1),
         ..Config::default()
     };
-    let db = Postgres::connect(&proxy.url(&fresh.url), config).unwrap();
+    let (proxy, db) = fresh.open_behind_proxy(config).await;
     db.thread(ThreadId::new()).await.unwrap();
     proxy.be_silent(true);
     let asked = timeout(Duration::from_millis(100), db.thread(ThreadId::new())).await;

@@ -35,11 +35,11 @@ struct Scene {
 impl Scene {
     async fn new() -> Self {
         let (fresh, clock) = (Fresh::new().await, ManualClock::new());
-        let db = fresh.open(Config {
-            clock: Some(clock.clone()),
+        let config = Config {
             max_attempts: 2,
             ..Config::default()
-        });
+        };
+        let db = fresh.open_by(&clock, config);
         let scene = Self {
             db,
             clock,

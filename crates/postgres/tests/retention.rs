@@ -30,10 +30,7 @@ async fn made(db: &Postgres, minutes: f64, strategy: TtlStrategy) -> ThreadId {
 #[tokio::test]
 async fn a_thread_that_cannot_be_deleted_holds_up_no_other() {
     let (fresh, clock) = (Fresh::new().await, ManualClock::new());
-    let db = fresh.open(Config {
-        clock: Some(clock.clone()),
-        ..Config::default()
-    });
+    let db = fresh.open_by(&clock, Config::default());
     let (stubborn, other) = (
         made(&db, 1.0, TtlStrategy::Delete).await,
         made(&db, 2.0, TtlStrategy::Delete).await,
@@ -65,10 +62,7 @@ async fn a_thread_that_cannot_be_deleted_holds_up_no_other() {
 #[tokio::test]
 async fn histories_that_take_long_are_deleted_a_few_at_a_time() {
     let (fresh, clock) = (Fresh::new().await, ManualClock::new());
-    let db = fresh.open(Config {
-        clock: Some(clock.clone()),
-        ..Config::default()
-    });
+    let db = fresh.open_by(&clock, Config::default());
     for _ in 0..2 {
         let thread = made(&db, 1.0, TtlStrategy::KeepLatest).await;
         let head = Head {

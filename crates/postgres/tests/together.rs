@@ -6,7 +6,6 @@ mod common;
 
 use std::sync::Arc;
 
-use common::proxy::Proxy;
 use common::scene::{a_checkpoint, a_run, a_worker, accepted, claimed, guard, settled_as};
 use common::{Fresh, execute};
 use runloom_core::database::{Checkpoints, DatabaseError, Queue, Runs, Submission, Transit};
@@ -48,8 +47,8 @@ async fn attempts(db: &Postgres, count: usize) -> Vec<Arc<Claimed>> {
 async fn of_those_who_write_and_end_together_only_the_fenced_one_is_refused() {
     const FENCED: usize = 17;
     let fresh = Fresh::new().await;
-    let proxy = Proxy::start(&fresh.url).await;
-    let db = Arc::new(Postgres::connect(&proxy.url(&fresh.url), Config::default()).unwrap());
+    let (proxy, db) = fresh.open_behind_proxy(Config::default()).await;
+    let db = Arc::new(db);
     let attempts = attempts(&db, 60).await;
     let lost = attempts[FENCED].lease.thread_id;
     let take = format!("update threads set epoch = epoch + 1 where id = '{lost}'");
@@ -130,8 +129,7 @@ async fn a_thread_that_is_locked_holds_up_nobody_else() {
 #[tokio::test]
 async fn to_take_the_place_of_a_running_run_is_one_round_trip() {
     let fresh = Fresh::new().await;
-    let proxy = Proxy::start(&fresh.url).await;
-    let db = Postgres::connect(&proxy.url(&fresh.url), Config::default()).unwrap();
+    let (proxy, db) = fresh.open_behind_proxy(Config::default()).await;
     let worker = a_worker(&db).await;
     for (strategy, action) in [
         (MultitaskStrategy::Interrupt, CancelAction::Interrupt),

@@ -81,12 +81,11 @@ fn a_write() -> PendingWrite {
 #[tokio::test]
 async fn what_happens_most_often_takes_one_round_trip() {
     let fresh = Fresh::new().await;
-    let proxy = Proxy::start(&fresh.url).await;
     let config = Config {
         connections: 1,
         ..Config::default()
     };
-    let db = Postgres::connect(&proxy.url(&fresh.url), config).unwrap();
+    let (proxy, db) = fresh.open_behind_proxy(config).await;
     let error = || RunError::new("ValueError", "no such city");
     let thread = ThreadId::new();
     for transit in [
@@ -105,8 +104,7 @@ async fn what_happens_most_often_takes_one_round_trip() {
 #[tokio::test]
 async fn a_thread_that_another_process_changed_takes_one_more() {
     let fresh = Fresh::new().await;
-    let proxy = Proxy::start(&fresh.url).await;
-    let db = Postgres::connect(&proxy.url(&fresh.url), Config::default()).unwrap();
+    let (proxy, db) = fresh.open_behind_proxy(Config::default()).await;
     let new = NewThread {
         id: ThreadId::new(),
         metadata: json!({"user": "ann"}).as_object().unwrap().clone(),
@@ -147,8 +145,8 @@ async fn a_thread_that_another_process_changed_takes_one_more() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn claims_that_come_together_go_together() {
     let fresh = Fresh::new().await;
-    let proxy = Proxy::start(&fresh.url).await;
-    let db = Arc::new(Postgres::connect(&proxy.url(&fresh.url), Config::default()).unwrap());
+    let (proxy, db) = fresh.open_behind_proxy(Config::default()).await;
+    let db = Arc::new(db);
     let worker = a_worker(&db).await;
     let mut threads = Vec::new();
     for _ in 0..60 {
@@ -216,13 +214,12 @@ async fn claims_go_on_although_those_who_carry_them_go_away() {
 #[tokio::test]
 async fn a_server_that_falls_silent_is_unavailable_and_its_connections_are_given_up() {
     let fresh = Fresh::new().await;
-    let proxy = Proxy::start(&fresh.url).await;
     let config = Config {
         connections: 2,
         patience: Duration::from_secs(2),
         ..Config::default()
     };
-    let db = Postgres::connect(&proxy.url(&fresh.url), config).unwrap();
+    let (proxy, db) = fresh.open_behind_proxy(config).await;
     let thread = ThreadId::new();
     let run = accepted(&db, a_run(thread, MultitaskStrategy::Enqueue)).await;
     proxy.be_silent(true);

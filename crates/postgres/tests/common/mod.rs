@@ -14,6 +14,8 @@ use runloom_testkit::doubles::ManualClock;
 use runloom_testkit::services::shared;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
+use self::proxy::Proxy;
+
 /// Whoever makes the template has this lock.
 const LOCK: i64 = 0x7275_6e6c_6f6f_6d01;
 
@@ -56,6 +58,19 @@ impl Fresh {
         Postgres::connect(&self.url, config).unwrap()
     }
 
+    /// The crate's view of it, by a clock of the test's own.
+    pub(crate) fn open_by(&self, clock: &Arc<ManualClock>, mut config: Config) -> Postgres {
+        config.clock = Some(clock.clone());
+        self.open(config)
+    }
+
+    /// The crate's view of it, with somebody between it and the server.
+    pub(crate) async fn open_behind_proxy(&self, config: Config) -> (Proxy, Postgres) {
+        let proxy = Proxy::start(&self.url).await;
+        let db = Postgres::connect(&proxy.url(&self.url), config).unwrap();
+        (proxy, db)
+    }
+
     /// A connection behind the crate's back.
     pub(crate) async fn connection(&self) -> PgConnection {
         PgConnection::connect(&self.url).await.unwrap()
@@ -93,11 +108,8 @@ async fn empty(url: &str) {
 /// An empty database and the clock that it goes by.
 pub(crate) async fn fixture(config: Config) -> Fixture {
     let (fresh, clock) = (Fresh::new().await, ManualClock::new());
-    let config = Config {
-        clock: Some(clock.clone()),
-        ..config
-    };
-    Fixture::new(Arc::new(fresh.open(config)), clock).keeping(fresh)
+    let db = fresh.open_by(&clock, config);
+    Fixture::new(Arc::new(db), clock).keeping(fresh)
 }
 
 pub(crate) async fn execute(connection: &mut PgConnection, sql: &str) {
